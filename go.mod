@@ -1,0 +1,3 @@
+module github.com/waypost/waypost
+
+go 1.26.0
