@@ -1,0 +1,320 @@
+package message
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+)
+
+// Section is a part of a message that holds records. They are filled in their order.
+type Section uint8
+
+// The sections.
+const (
+	Answer Section = iota
+	Authority
+	Additional
+)
+
+// QuestionAt is where the question's name stands in every reply: the owner of most records.
+const QuestionAt = HeaderLen
+
+// Reply is a message that is being written, at most as long as the client takes. A record that does not fit is left out
+// whole; where it was wanted (Answer or Authority) the reply is Truncated and takes no further ones.
+//
+// Begin makes it a reply to a query; the steps fill it; Finish closes it.
+type Reply struct {
+	Rcode         Rcode
+	Authoritative bool
+	Truncated     bool
+	Shuffle       bool   // address records are written in random order
+	By            string // the directive that answered, for metrics
+	Err           error  // what went wrong on the way, for the error log; nil where nothing did
+
+	query    *Query
+	buf      []byte
+	room     int // what buf may grow to, room for OPT set aside
+	counts   [3]uint16
+	saved    int // bytes that pointers saved, see UncompressedLen
+	question int // where the records start
+	start    int // the record being written
+	data     int // its RDATA
+	section  Section
+	full     bool
+	options  []byte
+}
+
+// Begin starts a reply to q in out, whose contents are overwritten: a header, and the question where there was one.
+func (r *Reply) Begin(q *Query, out []byte) {
+	*r = Reply{query: q, buf: append(out[:0], make([]byte, HeaderLen)...)}
+	if q.hasName {
+		r.buf = append(r.buf, q.asked[:q.nameLen]...)
+		r.buf = binary.BigEndian.AppendUint16(r.buf, uint16(q.Type))
+		r.buf = binary.BigEndian.AppendUint16(r.buf, uint16(q.Class))
+	}
+	r.question = len(r.buf)
+	r.room = q.limit()
+	if q.EDNS.Present {
+		r.room -= optLen
+	}
+}
+
+// Reset takes back everything that was written behind the question, and what the fields say.
+func (r *Reply) Reset() {
+	shuffle, options := r.Shuffle, r.options
+	*r = Reply{query: r.query, buf: r.buf[:r.question], room: r.room, question: r.question, Shuffle: shuffle, options: options}
+}
+
+// Option appends an EDNS option to what Finish writes; it does nothing for a client that sent no OPT.
+func (r *Reply) Option(code uint16, data []byte) {
+	if !r.query.EDNS.Present || len(r.buf)+4+len(data) > r.room {
+		return
+	}
+	r.room -= 4 + len(data)
+	r.options = binary.BigEndian.AppendUint16(r.options, code)
+	r.options = binary.BigEndian.AppendUint16(r.options, uint16(len(data)))
+	r.options = append(r.options, data...)
+}
+
+// Record starts a record whose owner is the name at offset owner of this message, QuestionAt for the question's. Its
+// data follows by calls to Name, Bytes, Byte and Uint16; End closes it.
+func (r *Reply) Record(section Section, owner int, typ Type, ttl uint32) {
+	r.section, r.start = section, len(r.buf)
+	r.name(owner)
+	r.saved += r.nameLen(owner) - (len(r.buf) - r.start)
+	r.fixed(typ, ttl)
+}
+
+// RecordNamed is Record for an owner that is written out: wire is an uncompressed name.
+func (r *Reply) RecordNamed(section Section, wire []byte, typ Type, ttl uint32) {
+	r.section, r.start = section, len(r.buf)
+	r.buf = append(r.buf, wire...)
+	r.fixed(typ, ttl)
+}
+
+func (r *Reply) fixed(typ Type, ttl uint32) {
+	r.buf = append(r.buf, byte(typ>>8), byte(typ), 0, byte(ClassIN), byte(ttl>>24), byte(ttl>>16), byte(ttl>>8), byte(ttl), 0, 0)
+	r.data = len(r.buf)
+}
+
+// At is the offset at which the next byte will stand, to refer to a name that is written there.
+func (r *Reply) At() int { return len(r.buf) }
+
+// Bytes appends to the data of the record.
+func (r *Reply) Bytes(b []byte) { r.buf = append(r.buf, b...) }
+
+// String appends to the data of the record.
+func (r *Reply) String(s string) { r.buf = append(r.buf, s...) }
+
+// Uint16 appends a number to the data of the record.
+func (r *Reply) Uint16(n uint16) { r.buf = append(r.buf, byte(n>>8), byte(n)) }
+
+// Uint32 appends a number to the data of the record.
+func (r *Reply) Uint32(n uint32) {
+	r.buf = append(r.buf, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+}
+
+// Name appends the name at an offset of this message to the data of the record, compressed.
+func (r *Reply) Name(at int) {
+	before := len(r.buf)
+	r.name(at)
+	r.saved += r.nameLen(at) - (len(r.buf) - before)
+}
+
+// End closes the record. It reports whether the record fitted; one that did not is gone, and for Answer and Authority
+// the reply is then Truncated.
+func (r *Reply) End() bool {
+	if r.full || len(r.buf) > r.room {
+		r.buf = r.buf[:r.start]
+		r.full = true
+		if r.section != Additional {
+			r.Truncated = true
+		}
+		return false
+	}
+	binary.BigEndian.PutUint16(r.buf[r.data-2:], uint16(len(r.buf)-r.data))
+	r.counts[r.section]++
+	return true
+}
+
+// Addresses appends compiled A or AAAA records: an RRset of one type whose records begin with a two-byte pointer to
+// QuestionAt, as AppendAddress writes them. The owner is the name at offset owner. They come in random order where
+// Shuffle is set, and so does the choice where not all fit.
+func (r *Reply) Addresses(section Section, owner int, set []byte) {
+	if len(set) == 0 || r.full {
+		return
+	}
+	stride := 2 + fixedLen + int(set[11])
+	total := len(set) / stride
+	fit := max(0, min(total, (r.room-len(r.buf))/stride))
+	at := len(r.buf)
+	if fit == total {
+		r.buf = append(r.buf, set...)
+	} else {
+		r.part(set, stride, fit)
+		r.full = true
+		r.Truncated = r.Truncated || section != Additional
+	}
+	r.counts[section] += uint16(fit)
+	r.saved += fit * (r.nameLen(owner) - 2)
+	if owner != QuestionAt {
+		for i := at; i < len(r.buf); i += stride {
+			binary.BigEndian.PutUint16(r.buf[i:], 0xC000|uint16(owner))
+		}
+	}
+	if r.Shuffle && fit > 1 {
+		shuffle(r.buf[at:], stride)
+	}
+}
+
+// part appends fit records of the set, from a random one on where the order is random.
+func (r *Reply) part(set []byte, stride, fit int) {
+	first := 0
+	if r.Shuffle {
+		first = rand.IntN(len(set)/stride) * stride
+	}
+	n := fit * stride
+	tail := min(n, len(set)-first)
+	r.buf = append(r.buf, set[first:first+tail]...)
+	r.buf = append(r.buf, set[:n-tail]...)
+}
+
+// shuffle puts the data of records of one size and type in random order.
+func shuffle(records []byte, stride int) {
+	const head = 2 + fixedLen
+	var spare [16]byte
+	for i := len(records)/stride - 1; i > 0; i-- {
+		j := int(rand.Uint32N(uint32(i + 1)))
+		a, b := records[i*stride+head:(i+1)*stride], records[j*stride+head:(j+1)*stride]
+		n := copy(spare[:], a)
+		copy(a, b)
+		copy(b, spare[:n])
+	}
+}
+
+// Fail empties the reply and makes it an error without records: SERVFAIL, REFUSED and the like, not authoritative.
+func (r *Reply) Fail(rcode Rcode) {
+	by, err := r.By, r.Err
+	r.Reset()
+	r.Rcode, r.By, r.Err = rcode, by, err
+}
+
+// Empty reports whether no record has been written.
+func (r *Reply) Empty() bool { return len(r.buf) == r.question }
+
+// Count is the number of records in a section.
+func (r *Reply) Count(s Section) int { return int(r.counts[s]) }
+
+// UncompressedLen is the length that the finished message would have without compression. CoreDNS counts sizes so.
+func (r *Reply) UncompressedLen() int { return len(r.buf) + r.saved }
+
+// Bits is the header's second word as Finish writes it, without the response code.
+func (r *Reply) Bits() uint16 {
+	bits := BitQR | r.query.Bits&(BitRD|BitCD)
+	if r.Authoritative {
+		bits |= BitAA
+	}
+	if r.Truncated {
+		bits |= BitTC
+	}
+	return bits
+}
+
+// Finish writes OPT and the header and returns the message, which stands in the buffer that Begin was given.
+func (r *Reply) Finish() []byte {
+	if r.query.EDNS.Present {
+		r.opt()
+	}
+	h := r.buf[:HeaderLen]
+	binary.BigEndian.PutUint16(h, r.query.ID)
+	binary.BigEndian.PutUint16(h[2:], r.Bits()|uint16(r.Rcode&0xF))
+	questions := uint16(0)
+	if r.question > HeaderLen {
+		questions = 1
+	}
+	binary.BigEndian.PutUint16(h[4:], questions)
+	for i, n := range r.counts {
+		binary.BigEndian.PutUint16(h[6+2*i:], n)
+	}
+	return r.buf
+}
+
+// opt appends the OPT record: our own size, version 0, the client's DO bit, and the options (RFC 6891 section 6.1).
+func (r *Reply) opt() {
+	do := byte(0)
+	if r.query.EDNS.DO && r.Rcode != BadVers {
+		do = 0x80
+	}
+	n := len(r.options)
+	r.buf = append(r.buf, 0, 0, byte(TypeOPT), byte(OwnUDPSize>>8), byte(OwnUDPSize&0xFF), byte(r.Rcode>>4), 0, do, 0, byte(n>>8), byte(n))
+	r.buf = append(r.buf, r.options...)
+	r.counts[Additional]++
+}
+
+// Rejection writes the answer to a query that Parse rejected: a header with the response code, the question where it was
+// read, OPT where it was sound. The bits are the request's, as miekg/dns leaves them.
+func Rejection(q *Query, out []byte) []byte {
+	var r Reply
+	r.Begin(q, out)
+	r.Rcode = q.Reject
+	msg := r.Finish()
+	bits := BitQR | q.Bits&(BitTC|BitRD|BitRA|BitAD|BitCD) | uint16(q.Reject)
+	if q.Reject == NotImp {
+		bits |= q.Bits & (opcodeMask << opcodeShift)
+	}
+	binary.BigEndian.PutUint16(msg[2:], bits)
+	return msg
+}
+
+// name appends the name at an offset: as a pointer where one reaches, written out otherwise.
+func (r *Reply) name(at int) {
+	if r.buf[at] == 0 {
+		r.buf = append(r.buf, 0)
+		return
+	}
+	if at < 0x4000 {
+		r.buf = append(r.buf, 0xC0|byte(at>>8), byte(at))
+		return
+	}
+	for r.buf[at] != 0 && r.buf[at] < 0xC0 {
+		n := int(r.buf[at]) + 1
+		r.buf = append(r.buf, r.buf[at:at+n]...)
+		at += n
+	}
+	if r.buf[at] == 0 {
+		r.buf = append(r.buf, 0)
+		return
+	}
+	r.buf = append(r.buf, r.buf[at], r.buf[at+1])
+}
+
+// nameLen is the uncompressed length of the name at an offset of this message.
+func (r *Reply) nameLen(at int) int {
+	if at == QuestionAt {
+		return int(r.query.nameLen)
+	}
+	n := 0
+	for {
+		c := int(r.buf[at])
+		switch {
+		case c == 0:
+			return n + 1
+		case c >= 0xC0:
+			at = (c&0x3F)<<8 | int(r.buf[at+1])
+		default:
+			n += c + 1
+			at += c + 1
+		}
+	}
+}
+
+// AppendAddress appends a compiled address record for Addresses: a pointer to QuestionAt, and A or AAAA by the address.
+func AppendAddress(set []byte, ip []byte, ttl uint32) []byte {
+	typ := TypeA
+	if len(ip) == 16 {
+		typ = TypeAAAA
+	}
+	set = append(set, 0xC0, QuestionAt, byte(typ>>8), byte(typ), 0, byte(ClassIN))
+	set = binary.BigEndian.AppendUint32(set, ttl)
+	set = append(set, 0, byte(len(ip)))
+	return append(set, ip...)
+}

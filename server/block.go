@@ -1,0 +1,23 @@
+package server
+
+import "github.com/waypost/waypost/message"
+
+// Block is a compiled server block: the zones that it is asked for and what happens to a query there.
+type Block struct {
+	Zones     []message.Name
+	Label     string     // the first zone as the Corefile's metrics name it, "." or "cluster.local."
+	Steps     []Step     // in CoreDNS's order of directives
+	Observers []Observer // called in this order with each finished reply
+	Last      string     // the last directive of the chain, named in "no next plugin found"; "" refuses every query
+}
+
+// Step is a directive on a query's way. It answers, passes on, or asks to be called again where it may wait. Steps are
+// called from many goroutines at once.
+type Step interface {
+	Serve(q *message.Query, r *message.Reply) message.Verdict
+}
+
+// Observer sees each query of a block with its reply just before that is sent; it changes neither.
+type Observer interface {
+	Observe(q *message.Query, r *message.Reply)
+}
