@@ -199,24 +199,47 @@ func (s *Slice) Equal(o Object) bool {
 }
 
 // Endpoint is one address of one endpoint of a slice. An endpoint with several addresses becomes several values, of
-// which all but the first are marked Further.
+// which all but the first are marked Further. There may be 100,000 of them: what many have in common is in Place.
 type Endpoint struct {
 	Address  netip.Addr // zero in a slice of names
 	Hostname string     // the endpoint's hostname label, "" where it has none
 	Pod      string     // the name of the Pod behind it; kept only where the source was asked for Pod names
-	Node     string     // kept only where the source was asked for routes
-	Zone     string     // kept only where the source was asked for zones or routes
-	Hints    *Hints     // nil where there are none, or the source was not asked for routes
+	Place    *Place     // shared, often by all endpoints of a node; nil where nothing is known or was asked for
 	State    State
 }
 
 func (e Endpoint) equal(f Endpoint) bool {
-	return e.Address == f.Address && e.Hostname == f.Hostname && e.Pod == f.Pod && e.Node == f.Node &&
-		e.Zone == f.Zone && e.State == f.State && e.Hints.equal(f.Hints)
+	return e.Address == f.Address && e.Hostname == f.Hostname && e.Pod == f.Pod && e.State == f.State &&
+		e.Place.equal(f.Place)
 }
 
 // Ready reports whether the endpoint takes new traffic; an unset condition counts as ready.
 func (e *Endpoint) Ready() bool { return e.State&Ready != 0 }
+
+// Zone is the zone the endpoint is in, as the API writes it; "" where none is known.
+func (e *Endpoint) Zone() string {
+	if e.Place == nil {
+		return ""
+	}
+	return e.Place.Zone
+}
+
+// Place says where an endpoint is, and who is near.
+type Place struct {
+	Zone string // kept only where the source was asked for zones or routes
+	// The rest is kept only where the source was asked for routes.
+	Node     string
+	ForZones []string // the zone hints: who should use the endpoint; empty where there are none
+	ForNodes []string // the node hints, likewise
+}
+
+func (p *Place) equal(q *Place) bool {
+	if p == q || p == nil || q == nil {
+		return p == q
+	}
+	return p.Zone == q.Zone && p.Node == q.Node &&
+		slices.Equal(p.ForZones, q.ForZones) && slices.Equal(p.ForNodes, q.ForNodes)
+}
 
 // State is the set of an endpoint's conditions.
 type State uint8
@@ -228,16 +251,6 @@ const (
 	Terminating       // being deleted
 	Further           // not the first address of its endpoint; a proxy uses the first only
 )
-
-// Hints say which zones and nodes should use an endpoint.
-type Hints struct{ Zones, Nodes []string }
-
-func (h *Hints) equal(t *Hints) bool {
-	if h == nil || t == nil {
-		return h == t
-	}
-	return slices.Equal(h.Zones, t.Zones) && slices.Equal(h.Nodes, t.Nodes)
-}
 
 // Pod is a v1 Pod that runs or waits to: finished ones are no part of the cluster here.
 type Pod struct {

@@ -26,9 +26,9 @@ type Needs struct {
 	NoSlices bool // leave EndpointSlices out
 	Pods     bool // Pods too
 	PodNames bool // keep Endpoint.Pod
-	Zones    bool // keep Endpoint.Zone
+	Zones    bool // keep the endpoints' zones (Endpoint.Place)
 	Imports  bool // ServiceImports, and the slices that belong to them
-	Routes   bool // what the proxy needs: Service.Routing, Endpoint.Node, Zone and Hints, Nodes
+	Routes   bool // what the proxy needs: Service.Routing, all of Endpoint.Place, Nodes
 	// The rest narrows what is asked for.
 	Labels          string // a label selector for Services, slices and Pods; "" takes all
 	NamespaceLabels string // a label selector for Namespaces and ServiceImports; "" takes all
