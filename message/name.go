@@ -26,8 +26,17 @@ var errLongName = errors.New("name is longer than 255 bytes")
 // ParseName reads a name as people write it: labels between dots, with \. and \DDD escapes, the final dot optional. It
 // returns an error that quotes the text for an empty or overlong label, a bad escape or an overlong name.
 func ParseName(text string) (Name, error) {
+	b, err := PackName(text)
+	for i, c := range b {
+		b[i] = lower(c) // length bytes are below 'A'
+	}
+	return Name(b), err
+}
+
+// PackName is ParseName for a name whose letter case is to be kept: it returns the uncompressed wire form.
+func PackName(text string) ([]byte, error) {
 	if text == "." {
-		return Root, nil
+		return []byte(Root), nil
 	}
 	b := make([]byte, 1, len(text)+2)
 	start := 0 // the length byte of the label being read
@@ -36,7 +45,7 @@ func ParseName(text string) (Name, error) {
 		switch {
 		case c == '.':
 			if err := closeLabel(b, start); err != nil {
-				return "", fmt.Errorf("name %q: %w", text, err)
+				return nil, fmt.Errorf("name %q: %w", text, err)
 			}
 			start = len(b)
 			b = append(b, 0)
@@ -44,25 +53,25 @@ func ParseName(text string) (Name, error) {
 		case c == '\\':
 			var n int
 			if c, n = unescape(text[i+1:]); n == 0 {
-				return "", fmt.Errorf("name %q: bad escape at byte %d", text, i)
+				return nil, fmt.Errorf("name %q: bad escape at byte %d", text, i)
 			}
 			i += n
 		}
-		b = append(b, lower(c))
+		b = append(b, c)
 	}
 	if start != len(b)-1 { // no final dot
 		if err := closeLabel(b, start); err != nil {
-			return "", fmt.Errorf("name %q: %w", text, err)
+			return nil, fmt.Errorf("name %q: %w", text, err)
 		}
 		b = append(b, 0)
 	}
 	if len(b) > MaxNameLen {
-		return "", fmt.Errorf("name %q: %w", text, errLongName)
+		return nil, fmt.Errorf("name %q: %w", text, errLongName)
 	}
 	if len(b) == 1 {
-		return "", fmt.Errorf("name %q is empty", text)
+		return nil, fmt.Errorf("name %q is empty", text)
 	}
-	return Name(b), nil
+	return b, nil
 }
 
 // closeLabel sets the length byte at start of the label that ends where b does.
