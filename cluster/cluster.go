@@ -154,7 +154,7 @@ type Routing struct {
 	AllocatesNodePorts  bool   // spec.allocateLoadBalancerNodePorts is not false
 	TopologyMode        string // the annotation service.kubernetes.io/topology-mode, lower case
 	PublishNotReady     bool   // spec.publishNotReadyAddresses
-	ProxyName           string // the label service.kubernetes.io/service-proxy-name; another proxy's Service where set
+	OtherProxy          bool   // the label service.kubernetes.io/service-proxy-name is present: another proxy's Service
 	HeadlessLabel       bool   // the label service.kubernetes.io/headless is present
 }
 
@@ -169,7 +169,7 @@ func (r *Routing) equal(t *Routing) bool {
 		a.HealthCheckNodePort == b.HealthCheckNodePort && a.Distribution == b.Distribution &&
 		a.LoadBalancer == b.LoadBalancer && a.AllocatesNodePorts == b.AllocatesNodePorts &&
 		a.TopologyMode == b.TopologyMode && a.PublishNotReady == b.PublishNotReady &&
-		a.ProxyName == b.ProxyName && a.HeadlessLabel == b.HeadlessLabel
+		a.OtherProxy == b.OtherProxy && a.HeadlessLabel == b.HeadlessLabel
 }
 
 // Slice is a discovery/v1 EndpointSlice.
@@ -308,7 +308,7 @@ func (i *Import) Equal(o Object) bool {
 // Node is a v1 Node, for the proxy.
 type Node struct {
 	Name      string
-	Addresses []netip.Addr   // status.addresses of type InternalIP and ExternalIP, in their order
+	Addresses []netip.Addr   // status.addresses: of type InternalIP, then ExternalIP
 	PodCIDRs  []netip.Prefix // spec.podCIDRs
 	Zone      string         // the label topology.kubernetes.io/zone
 	Leaving   bool           // being deleted, or tainted ToBeDeletedByClusterAutoscaler
