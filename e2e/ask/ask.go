@@ -1,0 +1,121 @@
+// Package ask sends DNS messages, as bytes, to a server under test and takes its answers, as bytes.
+package ask
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+)
+
+// ErrNoReply is returned when a server did not answer in time, however often it was asked.
+var ErrNoReply = errors.New("no reply")
+
+// Conn asks one server, one question after the other. Use one per goroutine.
+type Conn struct {
+	server netip.AddrPort
+	udp    net.Conn
+	tcp    net.Conn
+	buf    []byte
+
+	Timeout time.Duration // of one try
+	Tries   int           // over UDP; over TCP a question is asked once more on a new connection
+}
+
+// Dial prepares to ask a server.
+func Dial(server netip.AddrPort) (*Conn, error) {
+	udp, err := net.Dial("udp", server.String())
+	if err != nil {
+		return nil, fmt.Errorf("dial udp %s: %w", server, err)
+	}
+	return &Conn{server: server, udp: udp, buf: make([]byte, 1<<16), Timeout: time.Second, Tries: 4}, nil
+}
+
+// Close gives the sockets back.
+func (c *Conn) Close() {
+	c.udp.Close()
+	if c.tcp != nil {
+		c.tcp.Close()
+	}
+}
+
+// UDP sends a message and returns the answer to it, told by its ID.
+func (c *Conn) UDP(message []byte) ([]byte, error) {
+	for range c.Tries {
+		answer, err := c.tryUDP(message)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return answer, err
+		}
+	}
+	return nil, ErrNoReply
+}
+
+func (c *Conn) tryUDP(message []byte) ([]byte, error) {
+	if _, err := c.udp.Write(message); err != nil {
+		return nil, fmt.Errorf("send to %s: %w", c.server, err)
+	}
+	if err := c.udp.SetReadDeadline(time.Now().Add(c.Timeout)); err != nil {
+		return nil, err
+	}
+	for {
+		n, err := c.udp.Read(c.buf)
+		if err != nil {
+			return nil, err
+		}
+		if sameID(c.buf[:n], message) {
+			return append([]byte(nil), c.buf[:n]...), nil
+		}
+	}
+}
+
+// TCP sends a message over a connection that is kept, and returns the answer to it.
+func (c *Conn) TCP(message []byte) ([]byte, error) {
+	if c.tcp != nil {
+		if answer, err := c.tryTCP(message); err == nil {
+			return answer, nil
+		}
+		c.tcp.Close() // perhaps it had been idle too long
+	}
+	var err error
+	if c.tcp, err = net.Dial("tcp", c.server.String()); err != nil {
+		c.tcp = nil
+		return nil, fmt.Errorf("dial tcp %s: %w", c.server, err)
+	}
+	answer, err := c.tryTCP(message)
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.EOF) {
+		c.tcp.Close()
+		c.tcp = nil
+		return nil, ErrNoReply
+	}
+	return answer, err
+}
+
+func (c *Conn) tryTCP(message []byte) ([]byte, error) {
+	framed := binary.BigEndian.AppendUint16(nil, uint16(len(message)))
+	if err := c.tcp.SetDeadline(time.Now().Add(c.Timeout)); err != nil {
+		return nil, err
+	}
+	if _, err := c.tcp.Write(append(framed, message...)); err != nil {
+		return nil, fmt.Errorf("send to %s: %w", c.server, err)
+	}
+	for {
+		if _, err := io.ReadFull(c.tcp, c.buf[:2]); err != nil {
+			return nil, err
+		}
+		answer := make([]byte, binary.BigEndian.Uint16(c.buf))
+		if _, err := io.ReadFull(c.tcp, answer); err != nil {
+			return nil, err
+		}
+		if sameID(answer, message) {
+			return answer, nil
+		}
+	}
+}
+
+func sameID(a, b []byte) bool {
+	return len(a) >= 2 && len(b) >= 2 && a[0] == b[0] && a[1] == b[1]
+}
