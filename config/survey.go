@@ -45,7 +45,7 @@ type token struct {
 const (
 	maxFile    = 16 << 20 // bytes of one imported file
 	maxImports = 10000
-	maxCopied  = 1 << 28 // tokens times imports
+	maxCopied  = 1 << 25 // tokens times imports
 	maxValue   = 1 << 20 // bytes of a token once its variables are put in
 )
 
