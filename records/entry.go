@@ -88,10 +88,10 @@ func (e *entry) compile(p *plan) {
 		e.kind = absent
 		return
 	}
-	all := gather(p, e, &selection{})
+	all := gather(p, e, selection{})
 	e.a, e.aaaa, e.srv = all.a, all.aaaa, all.srv
 	for _, port := range e.namedPorts() {
-		of := gather(p, e, &selection{port: []byte(strings.ToLower(port.Name)), protocol: []byte(port.Protocol.String())})
+		of := gather(p, e, selection{port: []byte(strings.ToLower(port.Name)), protocol: []byte(port.Protocol.String())})
 		set := of.srv
 		if string(set.records) == string(e.srv.records) {
 			set = e.srv

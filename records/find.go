@@ -141,7 +141,7 @@ func (z *Zone) findZonal(f found, q *message.Query, zone *zoneInfo, k int) found
 		return found{what: node}
 	}
 	f.sel.zone = dotted(q.Lower()[:q.Start(k-5)])
-	if directive == "prefer" && !gather(z.plan, f.entry, &f.sel).exists {
+	if directive == "prefer" && !gather(z.plan, f.entry, f.sel).exists {
 		f.sel.zone, f.exact = nil, true
 	}
 	if f.exact && f.entry.ready == 0 {
@@ -212,8 +212,10 @@ func (e *entry) is(p *plan, l labelRef, sel *selection) bool {
 // slicePort reports whether a slice with ready endpoints has a selected port.
 func (e *entry) slicePort(sel *selection) bool {
 	for _, s := range e.slices {
-		if slices.ContainsFunc(portsOf(s), sel.takes) && slices.ContainsFunc(s.Endpoints, isReady) {
-			return true
+		for _, port := range portsOf(s) {
+			if sel.takes(port) && slices.ContainsFunc(s.Endpoints, isReady) {
+				return true
+			}
 		}
 	}
 	return false

@@ -29,7 +29,7 @@ type answers struct {
 
 // gather collects the answers of a ClusterIP or headless entry, the only place that decides which they are. It is meant
 // for the time of writing; a query takes this way only where its name has no compiled answer.
-func gather(p *plan, e *entry, sel *selection) answers {
+func gather(p *plan, e *entry, sel selection) answers {
 	g := gatherer{plan: p, entry: e, sel: sel}
 	if e.kind == clusterIP && sel.host == nil {
 		g.services()
@@ -43,7 +43,7 @@ func gather(p *plan, e *entry, sel *selection) answers {
 type gatherer struct {
 	plan  *plan
 	entry *entry
-	sel   *selection
+	sel   selection
 	out   answers
 
 	total   int // how many pairs of address and port there are, duplicates and all: the divisor of SRV weights
@@ -87,7 +87,7 @@ func (g *gatherer) services() {
 func (g *gatherer) endpoints() {
 	if g.sel.host != nil {
 		for _, l := range g.entry.named(g.sel.host) {
-			if g.entry.is(g.plan, l, g.sel) {
+			if g.entry.is(g.plan, l, &g.sel) {
 				g.endpoint(g.entry.slices[l.slice], int(l.endpoint))
 			}
 		}

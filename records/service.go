@@ -52,7 +52,7 @@ func (e *entry) compiled(p *plan, f *found, typ message.Type) ([]byte, srvSet) {
 	case typ == message.TypeAAAA && whole:
 		return e.aaaa, srvSet{}
 	}
-	found := gather(p, e, &f.sel)
+	found := gather(p, e, f.sel)
 	switch typ {
 	case message.TypeA:
 		return found.a, srvSet{}
@@ -85,7 +85,7 @@ func (z *Zone) writeEndpoint(q *message.Query, r *message.Reply, owner int, f *f
 // writeNames is writeService for an entry with endpoints that are names: each is a CNAME for address questions, the first
 // for a CNAME question, and SRV knows only the others.
 func (z *Zone) writeNames(q *message.Query, r *message.Reply, owner int, zone *zoneInfo, f *found) []Target {
-	all := gather(z.plan, f.entry, &f.sel)
+	all := gather(z.plan, f.entry, f.sel)
 	var targets []Target
 	for _, name := range all.names {
 		wire, err := message.PackName(name)
