@@ -58,6 +58,15 @@ func (r *Reply) Begin(q *Query, out []byte) {
 	}
 }
 
+// Continue begins r as a reply to q, a copy of the query that earlier replies to, with what the steps so far have set for
+// good: Shuffle and the options. earlier is free to be used again.
+func (r *Reply) Continue(earlier *Reply, q *Query, out []byte) {
+	r.Begin(q, out)
+	r.Shuffle = earlier.Shuffle
+	r.options = append([]byte(nil), earlier.options...)
+	r.room -= len(r.options)
+}
+
 // Reset takes back everything that was written behind the question, and what the fields say.
 func (r *Reply) Reset() {
 	shuffle, options := r.Shuffle, r.options
@@ -104,6 +113,9 @@ func (r *Reply) Bytes(b []byte) { r.buf = append(r.buf, b...) }
 
 // String appends to the data of the record.
 func (r *Reply) String(s string) { r.buf = append(r.buf, s...) }
+
+// Uint8 appends a number to the data of the record.
+func (r *Reply) Uint8(n uint8) { r.buf = append(r.buf, n) }
 
 // Uint16 appends a number to the data of the record.
 func (r *Reply) Uint16(n uint16) { r.buf = append(r.buf, byte(n>>8), byte(n)) }
@@ -203,6 +215,10 @@ func (r *Reply) Empty() bool { return len(r.buf) == r.question }
 
 // Count is the number of records in a section.
 func (r *Reply) Count(s Section) int { return int(r.counts[s]) }
+
+// Records are the records written so far, in wire form: as many of each section as Count says, in the sections' order.
+// They are the reply's own bytes, valid until the next call.
+func (r *Reply) Records() []byte { return r.buf[r.question:] }
 
 // UncompressedLen is the length that the finished message would have without compression. CoreDNS counts sizes so.
 func (r *Reply) UncompressedLen() int { return len(r.buf) + r.saved }
