@@ -9,6 +9,7 @@ type Block struct {
 	Steps     []Step     // in CoreDNS's order of directives
 	Observers []Observer // called in this order with each finished reply
 	Last      string     // the last directive of the chain, named in "no next plugin found"; "" refuses every query
+	Chaos     bool       // a step answers class CH; every other class but IN is refused before the steps
 }
 
 // Step is a directive on a query's way. It answers, passes on, or asks to be called again where it may wait. Steps are
@@ -17,7 +18,8 @@ type Step interface {
 	Serve(q *message.Query, r *message.Reply) message.Verdict
 }
 
-// Observer sees each query of a block with its reply just before that is sent; it changes neither.
+// Observer sees each query of a block with its reply just before that is sent; it changes neither. A reply that the
+// server writes because a step only gave a response code has an empty Reply.By.
 type Observer interface {
 	Observe(q *message.Query, r *message.Reply)
 }

@@ -1,0 +1,73 @@
+package server
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/waypost/waypost/message"
+)
+
+// chain is a block with what is made of it once and for all.
+type chain struct {
+	*Block
+	unanswered error // what becomes of a query that no step answered
+}
+
+// chains finds the chain for a name: that of the longest zone which the name is in.
+type chains struct {
+	byZone map[string]*chain // without the root
+	depths []int             // how many labels those zones have, the most first
+	root   *chain            // nil where no block has the root zone
+}
+
+// newChains prepares the blocks. Where two have a zone in common, the first has it.
+func newChains(blocks []*Block) *chains {
+	t := &chains{byZone: make(map[string]*chain)}
+	for _, b := range blocks {
+		c := &chain{Block: b, unanswered: fmt.Errorf("plugin/%s: no next plugin found", b.Last)}
+		for _, zone := range b.Zones {
+			t.add(zone, c)
+		}
+	}
+	slices.SortFunc(t.depths, func(a, b int) int { return cmp.Compare(b, a) })
+	return t
+}
+
+func (t *chains) add(zone message.Name, c *chain) {
+	if zone == message.Root {
+		if t.root == nil {
+			t.root = c
+		}
+		return
+	}
+	if _, taken := t.byZone[string(zone)]; taken {
+		return
+	}
+	t.byZone[string(zone)] = c
+	if n := zone.Labels(); !slices.Contains(t.depths, n) {
+		t.depths = append(t.depths, n)
+	}
+}
+
+// find returns the chain that is to answer q, nil if there is none. As in CoreDNS a question for DS, which is the parent
+// zone's to answer, goes to the shortest zone that covers the name, the root zone being the last resort there too; a
+// block without directives refuses it on the way.
+func (t *chains) find(q *message.Query) *chain {
+	found := t.root
+	for _, depth := range t.depths {
+		i := q.Labels() - depth
+		if i < 0 {
+			continue
+		}
+		c, ok := t.byZone[string(q.Suffix(i))]
+		if !ok {
+			continue
+		}
+		if q.Type != message.TypeDS || c.Last == "" {
+			return c
+		}
+		found = c
+	}
+	return found
+}
