@@ -2,6 +2,7 @@ package records
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/waypost/waypost/message"
 )
@@ -135,28 +136,26 @@ func writeCNAME(r *message.Reply, owner int, target []byte, ttl uint32) int {
 //	dig docs.prod.svc.cluster.local TXT
 func (z *Zone) follow(q *message.Query, r *message.Reply, zone *zoneInfo, e *entry) Result {
 	owner := message.QuestionAt
+	owners := append(make([]message.Name, 0, maxChain), message.Name(q.Lower()))
 	var inner message.Query
-	seen := make([]*entry, 0, maxChain)
-	for range maxChain {
-		seen = append(seen, e)
+	for len(owners) < maxChain {
 		at := writeCNAME(r, owner, e.target, z.plan.TTL)
 		if at == 0 {
-			return Result{Outcome: Hit, zone: zone}
+			break
 		}
+		target := lowerName(e.target)
 		inner.Ask(q, message.Name(e.target), q.Type)
 		if !inner.Under(zone.name) {
 			return Result{Outcome: Elsewhere, zone: zone, Targets: []Target{{Wire: e.target, Chain: true}}}
+		}
+		if slices.Contains(owners, target) {
+			break // a loop
 		}
 		f := z.find(&inner, zone)
 		if f.what != service || f.entry.kind != external {
 			return z.write(&inner, r, at, zone, &f)
 		}
-		for _, s := range seen {
-			if s == f.entry {
-				return Result{Outcome: Hit, zone: zone}
-			}
-		}
-		e, owner = f.entry, at
+		e, owner, owners = f.entry, at, append(owners, target)
 	}
 	return Result{Outcome: Hit, zone: zone}
 }

@@ -348,3 +348,15 @@ func drop(refs []ref, r ref) []ref {
 	}
 	return slices.Delete(slices.Clone(refs), i, i+1)
 }
+
+// Service is the Service of that name, nil where there is none.
+func (z *Zone) Service(namespace, name string) *cluster.Service {
+	id := newIdent(namespace, name)
+	if id == nil {
+		return nil
+	}
+	if e, ok := z.services.get([]byte(id.key)); ok {
+		return e.service
+	}
+	return nil
+}

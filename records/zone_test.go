@@ -1,7 +1,6 @@
 package records
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"slices"
 	"strings"
@@ -195,13 +194,7 @@ func TestAnswerAllocatesNothing(t *testing.T) {
 		"db-1.db.prod.svc.cluster.local A", "1.1.96.10.in-addr.arpa PTR", "10.1.244.10.in-addr.arpa PTR",
 	} {
 		name, typ, _ := strings.Cut(question, " ")
-		packet := binary.BigEndian.AppendUint16([]byte{0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0}, 0)[:12]
-		wire, err := message.PackName(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		packet = binary.BigEndian.AppendUint16(append(packet, wire...), dns.StringToType[typ])
-		packet = append(packet, 0, 1)
+		packet := query(t, name, message.Type(dns.StringToType[typ]))
 		var q message.Query
 		var r message.Reply
 		out := make([]byte, 4096)
