@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/waypost/waypost/cluster"
 )
@@ -14,6 +15,10 @@ type Kernel interface {
 	// Apply brings changes to what the last Sync or Apply made, all at once. After an error nothing is known about the kernel,
 	// and Sync comes next.
 	Apply(changes *Changes) error
+	// Read tells the routes that are installed now, in any order, as far as the kernel knows them: Service, Serving and the
+	// order of Sources may be missing. A plan that begins anew keeps endpoints in the slots it finds them in, so that a
+	// restart changes nothing; and people are shown where the kernel and the plan differ. It is for rare use.
+	Read() ([]*Route, error)
 }
 
 // Wanted is all that is wanted.
@@ -33,6 +38,8 @@ type Changes struct {
 	ClusterIPs []AddressChange
 	// Health are the Services whose answer to a load balancer's health check differs. No concern of a Kernel.
 	Health []HealthCheck
+	// Refused are what newly was left out for safety's sake. No concern of a Kernel.
+	Refused []Refusal
 	// Triggered are the times, in Unix nanoseconds, at which what caused the changes was written, as far as the slices tell.
 	// No concern of a Kernel.
 	Triggered []int64
@@ -42,6 +49,32 @@ type Changes struct {
 func (c *Changes) Empty() bool {
 	return c.Node == nil && len(c.Routes) == 0 && len(c.Hairpins) == 0 && len(c.ClusterIPs) == 0
 }
+
+// Refusal is something a Service asked for and does not get, so that it cannot take the traffic of others.
+type Refusal struct {
+	Service cluster.Key
+	What    string // as in "endpoint 127.0.0.1:80" or "external IP 10.96.0.10"
+	Why     string // as in "a loopback address"
+	Reason  Reason
+}
+
+// Reason is a refusal's, for counting.
+type Reason uint8
+
+// The reasons.
+const (
+	SpecialAddress Reason = iota // loopback, link-local, multicast or unspecified
+	IsClusterIP                  // the external IP is a ClusterIP, or in the ranges they are taken from
+	IsNodeAddress                // the external IP is a node's
+	IsProtected                  // the external IP is one that the configuration protects
+	IsTaken                      // another Service had the frontend first
+	Reasons                      // how many there are
+)
+
+var reasonNames = [Reasons]string{"special_address", "cluster_ip", "node_address", "protected_address", "taken"}
+
+// String is the reason as metrics spell it.
+func (r Reason) String() string { return reasonNames[r] }
 
 // RouteChange is one route's: Old is nil for one that begins, New for one that ends. Both have the same frontend.
 type RouteChange struct{ Old, New *Route }
@@ -83,6 +116,13 @@ type Node struct {
 	// ServiceRanges are those that ClusterIPs are taken from. New connections to an address in them that is not in
 	// Wanted.ClusterIPs are dropped; those to one in Wanted.ClusterIPs, but to a port that no route has, are rejected.
 	ServiceRanges []netip.Prefix
+}
+
+// Equal reports whether n and m say the same.
+func (n *Node) Equal(m *Node) bool {
+	return n.Pods.Interface == m.Pods.Interface && n.Pods.InterfacePrefix == m.Pods.InterfacePrefix &&
+		slices.Equal(n.Pods.Prefixes, m.Pods.Prefixes) && slices.Equal(n.NodePorts, m.NodePorts) &&
+		slices.Equal(n.ServiceRanges, m.ServiceRanges)
 }
 
 // Detector recognises connections of Pods. At most one of its fields is set; with none, everyone is taken for a Pod where
