@@ -76,13 +76,14 @@ const (
 
 // Sizes in bytes.
 const (
-	HeaderLen   = 12
-	MinUDPSize  = 512   // what every client takes over UDP (RFC 1035 section 4.2.1)
-	OwnUDPSize  = 1232  // what we announce in OPT: fits the IPv6 minimum MTU, so it is never fragmented
-	MaxDatagram = 65507 // the most that IPv4 UDP carries
-	MaxLen      = 65535 // the most that a TCP length prefix counts
-	optLen      = 11    // an OPT record without options
-	fixedLen    = 10    // a record's type, class, TTL and RDLENGTH
+	HeaderLen    = 12
+	MinUDPSize   = 512    // what every client takes over UDP (RFC 1035 section 4.2.1)
+	OwnUDPSize   = 1232   // what we announce in OPT: fits the IPv6 minimum MTU, so it is never fragmented
+	MaxDatagram  = 65507  // the most that IPv4 UDP carries
+	MaxLen       = 65535  // the most that a TCP length prefix counts
+	optLen       = 11     // an OPT record without options
+	fixedLen     = 10     // a record's type, class, TTL and RDLENGTH
+	pointerReach = 0x4000 // offsets below it can be pointed to
 )
 
 // Verdict is what a step did with a query.

@@ -19,6 +19,7 @@ const (
 	MaxNameLen  = 255
 	MaxLabelLen = 63
 	maxLabels   = 128 // the root counts
+	maxPointers = 126 // compression pointers on the way through one name, as many as miekg/dns follows
 )
 
 var errLongName = errors.New("name is longer than 255 bytes")

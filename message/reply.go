@@ -35,6 +35,7 @@ type Reply struct {
 	room     int // what buf may grow to, room for OPT set aside
 	counts   [3]uint16
 	saved    int // bytes that pointers saved, see UncompressedLen
+	missing  int // bytes of records that did not fit
 	question int // where the records start
 	start    int // the record being written
 	data     int // its RDATA
@@ -45,7 +46,7 @@ type Reply struct {
 
 // Begin starts a reply to q in out, whose contents are overwritten: a header, and the question where there was one.
 func (r *Reply) Begin(q *Query, out []byte) {
-	*r = Reply{query: q, buf: append(out[:0], make([]byte, HeaderLen)...)}
+	*r = Reply{query: q, buf: append(out[:0], make([]byte, HeaderLen)...), options: r.options[:0]}
 	if q.hasName {
 		r.buf = append(r.buf, q.asked[:q.nameLen]...)
 		r.buf = binary.BigEndian.AppendUint16(r.buf, uint16(q.Type))
@@ -63,14 +64,15 @@ func (r *Reply) Begin(q *Query, out []byte) {
 func (r *Reply) Continue(earlier *Reply, q *Query, out []byte) {
 	r.Begin(q, out)
 	r.Shuffle = earlier.Shuffle
-	r.options = append([]byte(nil), earlier.options...)
+	r.options = append(r.options, earlier.options...)
 	r.room -= len(r.options)
 }
 
 // Reset takes back everything that was written behind the question, and what the fields say.
 func (r *Reply) Reset() {
-	shuffle, options := r.Shuffle, r.options
-	*r = Reply{query: r.query, buf: r.buf[:r.question], room: r.room, question: r.question, Shuffle: shuffle, options: options}
+	*r = Reply{
+		Shuffle: r.Shuffle, query: r.query, buf: r.buf[:r.question], room: r.room, question: r.question, options: r.options,
+	}
 }
 
 // Option appends an EDNS option to what Finish writes; it does nothing for a client that sent no OPT.
@@ -136,11 +138,10 @@ func (r *Reply) Name(at int) {
 // the reply is then Truncated.
 func (r *Reply) End() bool {
 	if r.full || len(r.buf) > r.room {
+		r.missing += len(r.buf) - r.start
 		r.buf = r.buf[:r.start]
 		r.full = true
-		if r.section != Additional {
-			r.Truncated = true
-		}
+		r.Truncated = r.Truncated || r.section != Additional
 		return false
 	}
 	binary.BigEndian.PutUint16(r.buf[r.data-2:], uint16(len(r.buf)-r.data))
@@ -152,29 +153,52 @@ func (r *Reply) End() bool {
 // QuestionAt, as AppendAddress writes them. The owner is the name at offset owner. They come in random order where
 // Shuffle is set, and so does the choice where not all fit.
 func (r *Reply) Addresses(section Section, owner int, set []byte) {
-	if len(set) == 0 || r.full {
+	if len(set) == 0 {
 		return
 	}
 	stride := 2 + fixedLen + int(set[11])
-	total := len(set) / stride
-	fit := max(0, min(total, (r.room-len(r.buf))/stride))
-	at := len(r.buf)
+	total, fit, at := len(set)/stride, 0, len(r.buf)
+	if owner >= pointerReach {
+		r.farAddresses(section, owner, set, stride)
+		return
+	}
+	if !r.full {
+		fit = max(0, min(total, (r.room-at)/stride))
+	}
+	r.saved += total * (r.nameLen(owner) - 2)
 	if fit == total {
 		r.buf = append(r.buf, set...)
 	} else {
 		r.part(set, stride, fit)
+		r.missing += (total - fit) * stride
 		r.full = true
 		r.Truncated = r.Truncated || section != Additional
 	}
 	r.counts[section] += uint16(fit)
-	r.saved += fit * (r.nameLen(owner) - 2)
 	if owner != QuestionAt {
 		for i := at; i < len(r.buf); i += stride {
 			binary.BigEndian.PutUint16(r.buf[i:], 0xC000|uint16(owner))
 		}
 	}
 	if r.Shuffle && fit > 1 {
-		shuffle(r.buf[at:], stride)
+		shuffle(r.buf[at:], stride, stride-2-fixedLen)
+	}
+}
+
+// farAddresses is Addresses for an owner that no pointer reaches.
+func (r *Reply) farAddresses(section Section, owner int, set []byte, stride int) {
+	at, before, first := len(r.buf), r.counts[section], 0
+	if r.Shuffle {
+		first = rand.IntN(len(set)/stride) * stride
+	}
+	for i := 0; i < len(set); i += stride {
+		record := set[(first+i)%len(set):][:stride]
+		r.Record(section, owner, Type(binary.BigEndian.Uint16(record[2:])), binary.BigEndian.Uint32(record[6:]))
+		r.Bytes(record[2+fixedLen:])
+		r.End()
+	}
+	if n := int(r.counts[section] - before); r.Shuffle && n > 1 {
+		shuffle(r.buf[at:], (len(r.buf)-at)/n, stride-2-fixedLen)
 	}
 }
 
@@ -190,13 +214,12 @@ func (r *Reply) part(set []byte, stride, fit int) {
 	r.buf = append(r.buf, set[:n-tail]...)
 }
 
-// shuffle puts the data of records of one size and type in random order.
-func shuffle(records []byte, stride int) {
-	const head = 2 + fixedLen
+// shuffle puts the data of records in random order. Each record has stride bytes, of which the last size are its data.
+func shuffle(records []byte, stride, size int) {
 	var spare [16]byte
 	for i := len(records)/stride - 1; i > 0; i-- {
 		j := int(rand.Uint32N(uint32(i + 1)))
-		a, b := records[i*stride+head:(i+1)*stride], records[j*stride+head:(j+1)*stride]
+		a, b := records[(i+1)*stride-size:(i+1)*stride], records[(j+1)*stride-size:(j+1)*stride]
 		n := copy(spare[:], a)
 		copy(a, b)
 		copy(b, spare[:n])
@@ -220,8 +243,9 @@ func (r *Reply) Count(s Section) int { return int(r.counts[s]) }
 // They are the reply's own bytes, valid until the next call.
 func (r *Reply) Records() []byte { return r.buf[r.question:] }
 
-// UncompressedLen is the length that the finished message would have without compression. CoreDNS counts sizes so.
-func (r *Reply) UncompressedLen() int { return len(r.buf) + r.saved }
+// UncompressedLen is the length of the message without compression, with the records that did not fit and without OPT:
+// CoreDNS counts sizes so. It is meant for the time before Finish.
+func (r *Reply) UncompressedLen() int { return len(r.buf) + r.saved + r.missing }
 
 // Bits is the header's second word as Finish writes it, without the response code.
 func (r *Reply) Bits() uint16 {
@@ -287,7 +311,7 @@ func (r *Reply) name(at int) {
 		r.buf = append(r.buf, 0)
 		return
 	}
-	if at < 0x4000 {
+	if at < pointerReach {
 		r.buf = append(r.buf, 0xC0|byte(at>>8), byte(at))
 		return
 	}
