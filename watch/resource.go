@@ -1,0 +1,128 @@
+package watch
+
+import (
+	"encoding/json"
+	"errors"
+	"net/url"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/waypost/waypost/cluster"
+	"github.com/waypost/waypost/watch/fromapi"
+	"github.com/waypost/waypost/watch/wire"
+)
+
+// resource is what there is to know of one kind: where the API has it, which part of it to ask for, and how to read it.
+type resource struct {
+	kind   cluster.Kind
+	group  schema.GroupResource // as errors name it
+	path   string               // below the API server's URL
+	goType string               // as CoreDNS's log lines name it
+	labels string               // a label selector, "" for all
+	fields string               // a field selector, "" for all
+	accept string
+	reduce reducer
+}
+
+// reducer reads one object. The results are good until it is called again, but for the value, which stays.
+type reducer func(object []byte, enc wire.Encoding) (reduced, error)
+
+// reduced is an object of the API, read. Its flaw, where there is one, is fromapi's error: with a value, something was left out of it;
+// without, the object is to be left out as a whole.
+type reduced struct {
+	key     cluster.Key
+	version string         // the object's resourceVersion
+	value   cluster.Object // nil where there is none
+	flaw    error
+}
+
+// runningPods leaves Pods that have ended to the server to filter: there may be many.
+const runningPods = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown"
+
+// resourceOf returns the resource of a kind, with a converter of its own.
+func resourceOf(kind cluster.Kind, needs cluster.Needs) *resource {
+	c := fromapi.New(needs)
+	res := &resource{kind: kind, path: "/api/v1/" + kind.String(), accept: wire.Accept, group: schema.GroupResource{Resource: kind.String()}}
+	switch kind {
+	case cluster.KindNamespace:
+		res.goType, res.labels = "*v1.Namespace", needs.NamespaceLabels
+		res.reduce = reduceWith(c.Namespace)
+	case cluster.KindService:
+		res.goType, res.labels = "*v1.Service", needs.Labels
+		res.reduce = reduceWith(c.Service)
+	case cluster.KindSlice:
+		res.path, res.group.Group = "/apis/discovery.k8s.io/v1/endpointslices", discoveryv1.GroupName
+		res.goType, res.labels = "*v1.EndpointSlice", needs.Labels
+		res.reduce = reduceWith(c.Slice)
+	case cluster.KindPod:
+		res.goType, res.labels, res.fields = "*v1.Pod", needs.Labels, runningPods
+		res.reduce = reduceWith(c.Pod)
+	case cluster.KindImport:
+		res.path, res.group.Group = "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports", "multicluster.x-k8s.io"
+		res.goType, res.labels = "*v1alpha1.ServiceImport", needs.NamespaceLabels
+		res.accept = "application/json" // custom resources have no other encoding
+		res.reduce = reduceWith(c.Import)
+	case cluster.KindNode:
+		res.goType = "*v1.Node"
+		if needs.NodeName != "" {
+			res.fields = "metadata.name=" + needs.NodeName
+		}
+		res.reduce = reduceWith(c.Node)
+	}
+	return res
+}
+
+// query returns the parameters of a request that says which objects are wanted.
+func (r *resource) query() url.Values {
+	q := url.Values{}
+	if r.labels != "" {
+		q.Set("labelSelector", r.labels)
+	}
+	if r.fields != "" {
+		q.Set("fieldSelector", r.fields)
+	}
+	return q
+}
+
+// reduceWith returns a reducer that reads every object into the same struct of type T and converts it to a V.
+func reduceWith[T any, P interface {
+	*T
+	metav1.Object
+}, V interface {
+	comparable
+	cluster.Object
+}](convert func(P) (V, error)) reducer {
+	read := P(new(T))
+	return func(object []byte, enc wire.Encoding) (reduced, error) {
+		if err := unmarshal(object, enc, read); err != nil {
+			return reduced{}, err
+		}
+		r := reduced{
+			key:     cluster.Key{Namespace: read.GetNamespace(), Name: read.GetName()},
+			version: read.GetResourceVersion(),
+		}
+		var none V
+		value, err := convert(read)
+		if value != none {
+			r.value = value
+		}
+		r.flaw = err
+		*read = *new(T)
+		return r, nil
+	}
+}
+
+var errNoProtobuf = errors.New("the API has no protobuf encoding for this kind")
+
+func unmarshal(object []byte, enc wire.Encoding, into any) error {
+	if enc == wire.JSON {
+		return json.Unmarshal(object, into)
+	}
+	m, ok := into.(interface{ Unmarshal([]byte) error })
+	if !ok {
+		return errNoProtobuf
+	}
+	return m.Unmarshal(object)
+}
