@@ -10,7 +10,7 @@ import (
 	"slices"
 )
 
-// Object is one value of the cluster: *Service, *Slice, *Pod, *Namespace, *Import or *Node.
+// Object is one value of the cluster: *Service, *Slice, *Pod, *Namespace, *Import, *Node or *Range.
 type Object interface {
 	// Key names the object among those of its kind.
 	Key() Key
@@ -31,10 +31,11 @@ const (
 	KindPod
 	KindImport
 	KindNode
+	KindRange
 	Kinds // how many there are
 )
 
-var kindNames = [Kinds]string{"namespaces", "services", "endpointslices", "pods", "serviceimports", "nodes"}
+var kindNames = [Kinds]string{"namespaces", "services", "endpointslices", "pods", "serviceimports", "nodes", "servicecidrs"}
 
 // String is the API's plural resource name, as in "endpointslices".
 func (k Kind) String() string { return kindNames[k] }
@@ -156,6 +157,7 @@ type Routing struct {
 	PublishNotReady     bool   // spec.publishNotReadyAddresses
 	OtherProxy          bool   // the label service.kubernetes.io/service-proxy-name is present: another proxy's Service
 	HeadlessLabel       bool   // the label service.kubernetes.io/headless is present
+	Created             int64  // metadata.creationTimestamp, Unix seconds: who asked first for an address
 }
 
 func (r *Routing) equal(t *Routing) bool {
@@ -169,7 +171,7 @@ func (r *Routing) equal(t *Routing) bool {
 		a.HealthCheckNodePort == b.HealthCheckNodePort && a.Distribution == b.Distribution &&
 		a.LoadBalancer == b.LoadBalancer && a.AllocatesNodePorts == b.AllocatesNodePorts &&
 		a.TopologyMode == b.TopologyMode && a.PublishNotReady == b.PublishNotReady &&
-		a.OtherProxy == b.OtherProxy && a.HeadlessLabel == b.HeadlessLabel
+		a.OtherProxy == b.OtherProxy && a.HeadlessLabel == b.HeadlessLabel && a.Created == b.Created
 }
 
 // Slice is a discovery/v1 EndpointSlice.
@@ -181,6 +183,7 @@ type Slice struct {
 	Ports           []Port
 	Endpoints       []Endpoint
 	FQDNs           []string // addressType FQDN: the name of each of Endpoints, whose Address is then the zero Addr
+	HeadlessLabel   bool     // the label service.kubernetes.io/headless is present: not for proxies. Kept only for routes
 	Triggered       int64    // annotation endpoints.kubernetes.io/last-change-trigger-time, Unix nanoseconds; 0 where absent
 }
 
@@ -194,7 +197,7 @@ func (s *Slice) Kind() Kind { return KindSlice }
 func (s *Slice) Equal(o Object) bool {
 	t, ok := o.(*Slice)
 	return ok && s.Key() == t.Key() && s.Service == t.Service && s.Multicluster == t.Multicluster &&
-		s.SourceCluster == t.SourceCluster && slices.Equal(s.Ports, t.Ports) &&
+		s.SourceCluster == t.SourceCluster && s.HeadlessLabel == t.HeadlessLabel && slices.Equal(s.Ports, t.Ports) &&
 		slices.EqualFunc(s.Endpoints, t.Endpoints, Endpoint.equal) && slices.Equal(s.FQDNs, t.FQDNs)
 }
 
@@ -326,4 +329,22 @@ func (n *Node) Equal(o Object) bool {
 	t, ok := o.(*Node)
 	return ok && n.Name == t.Name && n.Zone == t.Zone && n.Leaving == t.Leaving && n.Excluded == t.Excluded &&
 		slices.Equal(n.Addresses, t.Addresses) && slices.Equal(n.PodCIDRs, t.PodCIDRs)
+}
+
+// Range is a networking.k8s.io/v1 ServiceCIDR, for the proxy: where the API server takes ClusterIPs from.
+type Range struct {
+	Name     string
+	Prefixes []netip.Prefix // spec.cidrs, one a family at most
+}
+
+// Key implements Object.
+func (r *Range) Key() Key { return Key{Name: r.Name} }
+
+// Kind implements Object.
+func (r *Range) Kind() Kind { return KindRange }
+
+// Equal implements Object.
+func (r *Range) Equal(o Object) bool {
+	t, ok := o.(*Range)
+	return ok && r.Name == t.Name && slices.Equal(r.Prefixes, t.Prefixes)
 }

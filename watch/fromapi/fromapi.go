@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/waypost/waypost/cluster"
 )
@@ -92,6 +93,19 @@ func (c *Converter) Node(n *corev1.Node) (*cluster.Node, error) {
 	}
 	for _, t := range n.Spec.Taints {
 		value.Leaving = value.Leaving || t.Key == leavingTaint
+	}
+	return value, bad.err()
+}
+
+// Range reduces a networking/v1 ServiceCIDR.
+func (c *Converter) Range(r *networkingv1.ServiceCIDR) (*cluster.Range, error) {
+	if r.Name == "" {
+		return nil, errors.New("a ServiceCIDR without a name")
+	}
+	var bad flaws
+	value := &cluster.Range{Name: r.Name}
+	for _, cidr := range r.Spec.CIDRs {
+		value.Prefixes = appendPrefix(value.Prefixes, cidr, "spec.cidrs", &bad)
 	}
 	return value, bad.err()
 }

@@ -78,7 +78,7 @@ func (c *Converter) port(name, protocol string, number int32) (cluster.Port, err
 	return cluster.Port{Name: c.shared.string(name), Protocol: proto, Number: uint16(number)}, nil
 }
 
-// Labels and annotations of a Service that speak to proxies.
+// Labels of Services, and of slices too the second, that speak to proxies.
 const (
 	proxyNameLabel = "service.kubernetes.io/service-proxy-name"
 	headlessLabel  = corev1.IsHeadlessService
@@ -97,6 +97,9 @@ func routing(s *corev1.Service, bad *flaws) *cluster.Routing {
 		AllocatesNodePorts: spec.AllocateLoadBalancerNodePorts == nil || *spec.AllocateLoadBalancerNodePorts,
 		TopologyMode:       strings.ToLower(s.Annotations[corev1.AnnotationTopologyMode]),
 		PublishNotReady:    spec.PublishNotReadyAddresses,
+	}
+	if !s.CreationTimestamp.IsZero() {
+		r.Created = s.CreationTimestamp.Unix()
 	}
 	_, r.OtherProxy = s.Labels[proxyNameLabel]
 	_, r.HeadlessLabel = s.Labels[headlessLabel]

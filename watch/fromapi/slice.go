@@ -33,6 +33,9 @@ func (c *Converter) Slice(s *discoveryv1.EndpointSlice) (*cluster.Slice, error) 
 		Ports:     c.slicePorts(s.Ports, &bad),
 		Triggered: triggered(s),
 	}
+	if c.needs.Routes {
+		_, value.HeadlessLabel = s.Labels[headlessLabel]
+	}
 	if c.needs.Imports {
 		value.Multicluster = prefixOf(key.Name, s.Labels[importServiceLabel])
 		value.SourceCluster = c.shared.string(s.Labels[importClusterLabel])
