@@ -132,7 +132,7 @@ func (c *ControlPlane) newAPIServer(port int, reconciler string) (*APIServer, er
 		name: name, program: c.peers.Path("kube-apiserver"), tokenFile: c.file(name + "-tokens.csv"),
 		Kubeconfig: c.file(name + ".kubeconfig"),
 		Config: &rest.Config{
-			Host: fmt.Sprintf("https://127.0.0.1:%d", port), BearerToken: AdminToken, QPS: -1,
+			Host: fmt.Sprintf("https://127.0.0.1:%d", port), BearerToken: AdminToken, QPS: -1, WarningHandler: rest.NoWarnings{},
 			TLSClientConfig: rest.TLSClientConfig{Insecure: true},
 			ContentConfig:   rest.ContentConfig{ContentType: "application/vnd.kubernetes.protobuf"},
 		},
