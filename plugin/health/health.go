@@ -1,0 +1,161 @@
+// Package health is the health directive: /health says OK for as long as the process lives.
+package health
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/waypost/waypost/plugin/endpoint"
+	"github.com/waypost/waypost/plugin/env"
+)
+
+// Health serves /health at one address and asks itself each second, so that an overloaded process shows in metrics.
+type Health struct {
+	options  Options
+	log      *slog.Logger
+	metrics  Metrics
+	endpoint *endpoint.Endpoint
+	cancel   context.CancelFunc
+	ended    chan struct{} // closed when the process asks itself no more
+}
+
+// Metrics are those of all health directives of the process together.
+type Metrics struct {
+	duration prometheus.Histogram
+	failures prometheus.Counter
+}
+
+// NewMetrics registers the metrics, which CoreDNS shows whether or not there is a health directive.
+func NewMetrics(e env.Env) (Metrics, error) {
+	duration, err := env.Register(e, prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: "coredns", Subsystem: "health", Name: "request_duration_seconds",
+		Help:    "How long the process took to answer its own /health requests.",
+		Buckets: prometheus.ExponentialBuckets(0.00025, 10, 5), NativeHistogramBucketFactor: 1.05,
+	}))
+	if err != nil {
+		return Metrics{}, err
+	}
+	failures, err := env.Register(e, prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "coredns", Subsystem: "health", Name: "request_failures_total",
+		Help: "How many of its own /health requests the process did not answer.",
+	}))
+	return Metrics{duration, failures}, err
+}
+
+// New makes the endpoint; Start opens it.
+func New(o Options, e env.Env) (*Health, error) {
+	metrics, err := NewMetrics(e)
+	return &Health{options: o, log: e.Log, metrics: metrics}, err
+}
+
+// How the process asks itself.
+const (
+	every   = time.Second
+	timeout = 3 * time.Second
+	slow    = time.Second // what gets a warning
+)
+
+// Start opens the endpoint. The error names the address.
+func (h *Health) Start(context.Context) error {
+	var err error
+	if h.endpoint, err = endpoint.Open(h.options.Address, "/health", http.HandlerFunc(answer)); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	h.cancel, h.ended = cancel, make(chan struct{})
+	go h.watch(ctx)
+	return nil
+}
+
+func answer(w http.ResponseWriter, _ *http.Request) {
+	io.WriteString(w, "OK") //nolint:errcheck // a client that has gone away
+}
+
+// watch asks the endpoint again and again.
+func (h *Health) watch(ctx context.Context) {
+	defer close(h.ended)
+	client := &http.Client{Timeout: timeout, Transport: &http.Transport{}} // no proxy, as the default would take
+	defer client.CloseIdleConnections()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			h.ask(ctx, client)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// ask sends one request and counts how it went.
+func (h *Health) ask(ctx context.Context, client *http.Client) {
+	start := time.Now()
+	err := get(ctx, client, h.url())
+	if ctx.Err() != nil {
+		return
+	}
+	took := time.Since(start)
+	h.metrics.duration.Observe(took.Seconds())
+	switch {
+	case err != nil:
+		h.metrics.failures.Inc()
+		h.log.Warn(fmt.Sprintf("Local health request to %q failed: %v", h.url(), err))
+	case took > slow:
+		h.log.Warn(fmt.Sprintf("Local health request to %q took more than 1s: %s", h.url(), took))
+	}
+}
+
+func get(ctx context.Context, client *http.Client, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	return response.Body.Close()
+}
+
+// url is where the process reaches its own endpoint.
+func (h *Health) url() string {
+	host, _, _ := net.SplitHostPort(h.options.Address)
+	_, port, _ := net.SplitHostPort(h.endpoint.Addr().String())
+	if host == "" {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/health"
+}
+
+// Drain waits for the lameduck time, in which clients are led elsewhere, or until ctx ends.
+func (h *Health) Drain(ctx context.Context) {
+	if h.options.Lameduck <= 0 {
+		return
+	}
+	h.log.Info(fmt.Sprintf("Going into lameduck mode for %s", h.options.Lameduck))
+	select {
+	case <-time.After(h.options.Lameduck):
+	case <-ctx.Done():
+	}
+}
+
+// Stop closes the endpoint, if it was opened.
+func (h *Health) Stop() {
+	if h.cancel == nil {
+		return
+	}
+	h.cancel()
+	<-h.ended
+	h.endpoint.Close()
+}
+
+// Addr is where the endpoint listens.
+func (h *Health) Addr() net.Addr { return h.endpoint.Addr() }
