@@ -48,28 +48,28 @@ func resourceOf(kind cluster.Kind, needs cluster.Needs) *resource {
 	switch kind {
 	case cluster.KindNamespace:
 		res.goType, res.labels = "*v1.Namespace", needs.NamespaceLabels
-		res.reduce = reduceWith(c.Namespace)
+		res.reduce = reduceWith(c.Namespace, empty)
 	case cluster.KindService:
 		res.goType, res.labels = "*v1.Service", needs.Labels
-		res.reduce = reduceWith(c.Service)
+		res.reduce = reduceWith(c.Service, empty)
 	case cluster.KindSlice:
 		res.path, res.group.Group = "/apis/discovery.k8s.io/v1/endpointslices", discoveryv1.GroupName
 		res.goType, res.labels = "*v1.EndpointSlice", needs.Labels
-		res.reduce = reduceWith(c.Slice)
+		res.reduce = reduceWith(c.Slice, emptySlice)
 	case cluster.KindPod:
 		res.goType, res.labels, res.fields = "*v1.Pod", needs.Labels, runningPods
-		res.reduce = reduceWith(c.Pod)
+		res.reduce = reduceWith(c.Pod, empty)
 	case cluster.KindImport:
 		res.path, res.group.Group = "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports", "multicluster.x-k8s.io"
 		res.goType, res.labels = "*v1alpha1.ServiceImport", needs.NamespaceLabels
 		res.accept = "application/json" // custom resources have no other encoding
-		res.reduce = reduceWith(c.Import)
+		res.reduce = reduceWith(c.Import, empty)
 	case cluster.KindNode:
 		res.goType = "*v1.Node"
 		if needs.NodeName != "" {
 			res.fields = "metadata.name=" + needs.NodeName
 		}
-		res.reduce = reduceWith(c.Node)
+		res.reduce = reduceWith(c.Node, empty)
 	}
 	return res
 }
@@ -86,16 +86,17 @@ func (r *resource) query() url.Values {
 	return q
 }
 
-// reduceWith returns a reducer that reads every object into the same struct of type T and converts it to a V.
+// reduceWith returns a reducer that reads every object into the same struct of type T, converts it to a V and empties it.
 func reduceWith[T any, P interface {
 	*T
 	metav1.Object
 }, V interface {
 	comparable
 	cluster.Object
-}](convert func(P) (V, error)) reducer {
+}](convert func(P) (V, error), empty func(P)) reducer {
 	read := P(new(T))
 	return func(object []byte, enc wire.Encoding) (reduced, error) {
+		defer empty(read)
 		if err := unmarshal(object, enc, read); err != nil {
 			return reduced{}, err
 		}
@@ -109,9 +110,17 @@ func reduceWith[T any, P interface {
 			r.value = value
 		}
 		r.flaw = err
-		*read = *new(T)
 		return r, nil
 	}
+}
+
+func empty[T any](read *T) { *read = *new(T) }
+
+// emptySlice keeps the room for endpoints, which is a third of all that reading a slice allocates.
+func emptySlice(read *discoveryv1.EndpointSlice) {
+	room := read.Endpoints
+	clear(room)
+	*read = discoveryv1.EndpointSlice{Endpoints: room[:0]}
 }
 
 var errNoProtobuf = errors.New("the API has no protobuf encoding for this kind")

@@ -85,17 +85,13 @@ func (f *flaws) add(err error) {
 	f.more++
 }
 
-func (f *flaws) err() error {
-	if f.more > 0 {
-		return fmt.Errorf("%w (and %d more)", f.first, f.more)
-	}
-	return f.first
-}
-
-// errOf is err with the object's name in front.
+// errOf says what was left out of the object key names; nil where nothing was.
 func (f *flaws) errOf(key cluster.Key) error {
-	if f.first == nil {
+	switch {
+	case f.first == nil:
 		return nil
+	case f.more > 0:
+		return fmt.Errorf("%q: %w (and %d more)", key, f.first, f.more)
 	}
-	return fmt.Errorf("%q: %w", key, f.err())
+	return fmt.Errorf("%q: %w", key, f.first)
 }

@@ -55,7 +55,7 @@ func (c *Converter) Pod(p *corev1.Pod) (*cluster.Pod, error) {
 	for _, ip := range p.Status.PodIPs {
 		value.IPs = appendAddr(value.IPs, ip.IP, "status.podIPs", &bad)
 	}
-	return value, bad.err()
+	return value, bad.errOf(key)
 }
 
 // Namespace reduces a v1 Namespace.
@@ -94,7 +94,7 @@ func (c *Converter) Node(n *corev1.Node) (*cluster.Node, error) {
 	for _, t := range n.Spec.Taints {
 		value.Leaving = value.Leaving || t.Key == leavingTaint
 	}
-	return value, bad.err()
+	return value, bad.errOf(value.Key())
 }
 
 // Range reduces a networking/v1 ServiceCIDR.
@@ -107,7 +107,7 @@ func (c *Converter) Range(r *networkingv1.ServiceCIDR) (*cluster.Range, error) {
 	for _, cidr := range r.Spec.CIDRs {
 		value.Prefixes = appendPrefix(value.Prefixes, cidr, "spec.cidrs", &bad)
 	}
-	return value, bad.err()
+	return value, bad.errOf(value.Key())
 }
 
 // key checks what every object in a namespace has, and shares the namespace's name.
@@ -143,14 +143,19 @@ func isLabel(s string) bool {
 	return true
 }
 
-// isDomain reports whether s can be a domain name of at most 253 bytes: labels of letters, digits, dashes and underscores.
+// isDomain reports whether s can be a domain name: at most 253 bytes, its labels of letters, digits, dashes and underscores.
 func isDomain(s string) bool {
 	s = strings.TrimSuffix(s, ".")
-	if len(s) == 0 || len(s) > 253 {
+	if len(s) > 253 {
 		return false
 	}
 	for label := range strings.SplitSeq(s, ".") {
-		if !isLabel(strings.Trim(strings.ToLower(strings.ReplaceAll(label, "_", "0")), "-")) || len(label) > 63 {
+		if len(label) == 0 || len(label) > 63 {
+			return false
+		}
+	}
+	for i := range len(s) {
+		if c := s[i]; !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.') {
 			return false
 		}
 	}
