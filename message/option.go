@@ -11,6 +11,8 @@ const (
 	optionExpire    = 9
 	optionKeepalive = 11
 	optionError     = 15
+	optionReporting = 18
+	optionVersion   = 19
 )
 
 // validOptions reports whether the data of an OPT record is a list of well-formed options (RFC 6891 section 6.1.2).
@@ -41,8 +43,11 @@ func validOption(code uint16, data []byte) bool {
 		return len(data) == 0 || len(data) >= 4
 	case optionKeepalive:
 		return len(data) == 0 || len(data) == 2
-	case optionError:
+	case optionError, optionVersion:
 		return len(data) >= 2
+	case optionReporting:
+		_, ok := skipName(data, 0)
+		return ok
 	}
 	return true
 }
