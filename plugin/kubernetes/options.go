@@ -56,27 +56,27 @@ const (
 	defaultStartupTimeout = 5 * time.Second
 )
 
-// Parse reads a kubernetes directive of a block. Errors are in CoreDNS's words, and name file and line where CoreDNS does.
+// Parse reads a kubernetes directive of a block. Errors are in CoreDNS's words, with file and line where CoreDNS has them.
 func Parse(block *config.Block, d *config.Directive) (Options, error) {
 	o := Options{TTL: defaultTTL, StartupTimeout: defaultStartupTimeout}
 	in := d.Dispenser()
 	for once := false; in.Next(); once = true {
 		if once {
-			return o, d.Error(config.ErrOnce)
+			return o, config.ErrOnce
 		}
 		var dropped []string
 		o.Zones, dropped = block.ZonesOr(in.RemainingArgs())
 		o.drop(dropped)
 		if !slices.ContainsFunc(o.Zones, func(zone string) bool { return !config.Reverse(zone) }) {
-			return o, d.Error(errors.New("non-reverse zone name must be used"))
+			return o, errors.New("non-reverse zone name must be used")
 		}
 		for in.NextBlock() {
 			if err := o.option(in); err != nil {
-				return o, d.Error(err)
+				return o, err
 			}
 		}
 		if err := o.check(in); err != nil {
-			return o, d.Error(err)
+			return o, err
 		}
 	}
 	return o, nil
