@@ -114,8 +114,8 @@ func portsOf(s *cluster.Slice) []cluster.Port {
 var noPorts = []cluster.Port{{}}
 
 func (g *gatherer) endpoint(s *cluster.Slice, i int) {
-	var buf [2*message.MaxLabelLen + 2]byte
-	label := endpointLabel(buf[:1], s, i, g.plan.PodNames)[1:]
+	var buf [message.MaxLabelLen]byte
+	label := endpointLabel(buf[:0], s, i, g.plan.PodNames)
 	host := hostLabels(string(label), s)
 	for _, port := range portsOf(s) {
 		switch {

@@ -2,7 +2,10 @@ package records
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -54,16 +57,39 @@ func (s *Store) Synced() {
 }
 
 // Apply takes changes in the order they happened and publishes the zone that they lead to. The time goes into the SOA
-// serial.
-func (s *Store) Apply(changes []cluster.Change, now time.Time) {
+// serial. It returns an error for each change that could not be applied, which is a defect of this package: the zone is
+// then as without that change.
+func (s *Store) Apply(changes []cluster.Change, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	err := s.apply(changes, now)
+	if err == nil || len(changes) == 1 {
+		return err
+	}
+	var failed []error
+	for i := range changes {
+		failed = append(failed, s.apply(changes[i:i+1], now))
+	}
+	return errors.Join(failed...)
+}
+
+// apply applies all of the changes or, where that panics, none of them.
+func (s *Store) apply(changes []cluster.Change, now time.Time) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.next = *s.current.Load()
+			s.next.generation += 2 // the one in between has been used up
+			o := changes[0].Object()
+			err = fmt.Errorf("apply %d changes, the first of %s %s: %v\n%s", len(changes), o.Kind(), o.Key(), v, debug.Stack())
+		}
+	}()
 	w := writer{zone: &s.next, dirty: make(map[dirtyKey]*entry)}
 	for _, c := range changes {
 		w.apply(c, uint32(now.Unix()))
 	}
 	w.flush()
 	s.publish()
+	return nil
 }
 
 // publish makes the zone visible and starts a new generation, so that what readers see is not touched again.

@@ -210,3 +210,33 @@ func TestAnswerAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestApplyKeepsTheRest applies a change that cannot be: an endpoint is said to be a name and there is none.
+func TestApplyKeepsTheRest(t *testing.T) {
+	broken := &cluster.Slice{Namespace: "prod", Name: "broken", Service: "web", FQDNs: []string{}, Endpoints: webSlice.Endpoints}
+	s := newZone(testConfig(), prod, web)
+	if err := s.Apply(add1(webSlice, broken, db, dbSlice), changedAt); err == nil || !strings.Contains(err.Error(), "endpointslices prod/broken") {
+		t.Errorf("got error %v", err)
+	}
+	if err := s.Zone().Check(); err != nil {
+		t.Error(err)
+	}
+	const question = "db-1.db.prod.svc.cluster.local"
+	if got := ask(t, s.Zone(), question, dns.TypeA); got != "NOERROR aa\n"+question+". 30 IN A 10.244.2.11" {
+		t.Error(got)
+	}
+}
+
+// TestLongLabels has endpoints whose names are too long for a label: they have no name of their own, and their addresses
+// are answered all the same.
+func TestLongLabels(t *testing.T) {
+	long := &cluster.Slice{Namespace: "prod", Name: "db-2", Service: "db", Ports: db.Ports,
+		Endpoints: []cluster.Endpoint{endpoint("10.244.2.12", strings.Repeat("x", 64))}}
+	z := newZone(testConfig(), prod, db, long).Zone()
+	if got, want := ask(t, z, "db.prod.svc.cluster.local", dns.TypeA), "NOERROR aa\ndb.prod.svc.cluster.local. 30 IN A 10.244.2.12"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got, want := ask(t, z, "db.prod.svc.cluster.local", dns.TypeSRV), "NOERROR aa\nauthority: "+soa; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

@@ -198,7 +198,9 @@ func (k *Kubernetes) Ready() bool {
 // Apply implements cluster.Sink.
 func (k *Kubernetes) Apply(changes []cluster.Change) {
 	now := time.Now()
-	k.store.Apply(changes, now)
+	if err := k.store.Apply(changes, now); err != nil {
+		k.log.Error(err.Error())
+	}
 	k.metrics.programmed(k.store.Zone(), changes, now)
 }
 
