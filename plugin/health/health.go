@@ -55,6 +55,16 @@ func New(o Options, e env.Env) (*Health, error) {
 	return &Health{options: o, log: e.Log, metrics: metrics}, err
 }
 
+// Join takes up another directive with the same address, of which the longer lameduck counts. It reports false for one
+// with another address.
+func (h *Health) Join(o Options) bool {
+	if o.Address != h.options.Address {
+		return false
+	}
+	h.options.Lameduck = max(h.options.Lameduck, o.Lameduck)
+	return true
+}
+
 // How the process asks itself.
 const (
 	every   = time.Second

@@ -1,0 +1,182 @@
+// Package plugin knows which directives there are and in which order they act: one table. It turns the server blocks of a
+// Corefile into what package server runs, and into what runs beside that.
+package plugin
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/waypost/waypost/config"
+	"github.com/waypost/waypost/journal"
+	"github.com/waypost/waypost/plugin/env"
+	"github.com/waypost/waypost/plugin/health"
+	"github.com/waypost/waypost/plugin/prometheus"
+	"github.com/waypost/waypost/server"
+)
+
+// Compiler turns Corefiles into Setups. It holds what outlives each of them: the journal, and the metrics, which count on.
+type Compiler struct {
+	options Options
+	metrics *prometheus.Metrics
+}
+
+// Options are what a Compiler needs of the process.
+type Options struct {
+	// Journal prints what directives have to say.
+	Journal *journal.Journal
+	// Version is Waypost's own, Commit what it was built from.
+	Version, Commit string
+}
+
+// NewCompiler makes a compiler, and the metrics that are there whatever a Corefile says.
+func NewCompiler(o Options) (*Compiler, error) {
+	c := &Compiler{options: o}
+	c.metrics = prometheus.New(c.env("prometheus"))
+	if _, err := health.NewMetrics(c.env("health")); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// env is what the directive called name gets, without what only its block knows.
+func (c *Compiler) env(name string) env.Env {
+	e := env.Env{
+		Log: c.options.Journal.Logger(name), Journal: c.options.Journal, Shards: server.Shards,
+		Version: c.options.Version, Commit: c.options.Commit,
+	}
+	if c.metrics != nil {
+		e.Metrics = c.metrics.Registry()
+	}
+	return e
+}
+
+// Compile checks the whole of a Corefile and makes what it describes, without starting any of it. The error names file,
+// line and directive.
+func (c *Compiler) Compile(file *config.File) (*Setup, error) {
+	if err := known(file); err != nil {
+		return nil, err
+	}
+	s := newSetup(c)
+	for i := range file.Blocks {
+		s.blocks = append(s.blocks, &block{setup: s, config: &file.Blocks[i], hosts: []string{""}})
+	}
+	for _, d := range table {
+		for _, b := range s.blocks {
+			if err := b.build(d); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	s.watchReadiness()
+	return s, nil
+}
+
+// known returns an error for each directive and scheme that Waypost does not have, in the order of the file.
+func known(file *config.File) error {
+	var missing []error
+	for i := range file.Blocks {
+		b := &file.Blocks[i]
+		for _, k := range b.Keys {
+			if k.Scheme != config.DNS {
+				missing = append(missing, k.Pos.Errorf("%q: listening on %s:// is not supported by Waypost yet: serve plain DNS behind a proxy that speaks it", k.Text, k.Scheme))
+			}
+		}
+		for _, d := range b.Directives {
+			missing = append(missing, unsupported(d))
+		}
+	}
+	return errors.Join(missing...)
+}
+
+// unsupported is nil for a directive that Waypost has. The words about one that CoreDNS does not have are CoreDNS's own.
+func unsupported(d config.Directive) error {
+	row := find(d.Name)
+	switch {
+	case row == nil && foreign[d.Name] != "":
+		return d.Pos.Errorf("Unknown directive '%s' (%s)", d.Name, foreign[d.Name])
+	case row == nil:
+		return d.Pos.Errorf("Unknown directive '%s'", d.Name)
+	case row.build == nil:
+		return d.Error(d.Pos.Errorf("directive '%s' is not supported by Waypost yet: %s", d.Name, row.instead))
+	}
+	return nil
+}
+
+// block is a server block while it is being compiled.
+type block struct {
+	setup  *Setup
+	config *config.Block
+
+	hosts     []string // what bind resolves to; one empty text for all addresses
+	bound     bool     // there is a bind directive
+	steps     []server.Step
+	observers []observer // in the table's order
+	links     []string   // the links of CoreDNS's chain
+	asked     bool       // there is a ready directive
+	ready     []readiness
+	chaos     bool // a step answers class CH
+}
+
+// observer makes a block's observer for one of its listeners, called "dns://:53".
+type observer func(listener string) (server.Observer, error)
+
+// readiness is a directive that ready has to ask.
+type readiness struct {
+	name string
+	part interface{ Ready() bool }
+}
+
+// build adds what the block says in one directive of the table.
+func (b *block) build(d directive) error {
+	said := b.config.Directive(d.name)
+	if said == nil {
+		return nil
+	}
+	if d.link {
+		b.links = append(b.links, d.name)
+	}
+	return said.Error(d.build(b, said))
+}
+
+// env is what a directive of this block gets.
+func (b *block) env(name string) env.Env {
+	e := b.setup.compiler.env(name)
+	if b.bound {
+		e.Bound = b.hosts
+	}
+	return e
+}
+
+// observe adds an observer that does not care which listener a query came by.
+func (b *block) observe(o server.Observer) {
+	b.observers = append(b.observers, func(string) (server.Observer, error) { return o, nil })
+}
+
+// behind is the link of the chain that follows the one called name, "" where it is the last.
+func (b *block) behind(name string) string {
+	for i, link := range b.links[:max(0, len(b.links)-1)] {
+		if link == name {
+			return b.links[i+1]
+		}
+	}
+	return ""
+}
+
+// last is the last link of the chain, "" where there is none.
+func (b *block) last() string {
+	if len(b.links) == 0 {
+		return ""
+	}
+	return b.links[len(b.links)-1]
+}
+
+// label is the block as its metrics name it: its first zone.
+func (b *block) label() string { return b.config.Keys[0].Zone }
+
+// String is the block for messages.
+func (b *block) String() string {
+	return fmt.Sprintf("server block %s (%s)", b.config.Keys[0], b.config.Keys[0].Pos)
+}

@@ -1,0 +1,146 @@
+package plugin
+
+import (
+	"fmt"
+
+	"github.com/waypost/waypost/config"
+	"github.com/waypost/waypost/plugin/bind"
+	"github.com/waypost/waypost/plugin/errors"
+	"github.com/waypost/waypost/plugin/health"
+	"github.com/waypost/waypost/plugin/kubernetes"
+	"github.com/waypost/waypost/plugin/loadbalance"
+	"github.com/waypost/waypost/plugin/log"
+	"github.com/waypost/waypost/plugin/prometheus"
+	"github.com/waypost/waypost/plugin/ready"
+	"github.com/waypost/waypost/plugin/whoami"
+	"github.com/waypost/waypost/server"
+)
+
+// Each directive below is parsed and checked by its own package, and then given to its block or to the whole setup.
+
+func buildBind(b *block, d *config.Directive) error {
+	o, err := bind.Parse(d)
+	if err != nil {
+		return err
+	}
+	b.bound = true
+	if b.hosts, err = o.Resolve(); err != nil {
+		return err
+	}
+	if len(b.hosts) == 0 {
+		b.env("bind").Log.Warn(fmt.Sprintf("%s: no address is left, so that %s is not served", d.Pos, b))
+	}
+	return nil
+}
+
+func buildReady(b *block, d *config.Directive) error {
+	o, err := ready.Parse(d)
+	if err != nil {
+		return err
+	}
+	s := b.setup
+	if s.ready == nil {
+		s.ready = ready.New(b.env("ready"))
+		s.onStart(s.ready.Start)
+		s.onDrain(s.ready.Drain)
+		s.onStop(s.ready.Stop)
+	}
+	s.ready.Add(o)
+	b.asked = true
+	return nil
+}
+
+func buildHealth(b *block, d *config.Directive) error {
+	o, err := health.Parse(d)
+	if err != nil {
+		return err
+	}
+	s := b.setup
+	for _, h := range s.health {
+		if h.Join(o) {
+			return nil
+		}
+	}
+	h, err := health.New(o, b.env("health"))
+	if err != nil {
+		return err
+	}
+	s.health = append(s.health, h)
+	s.onStart(h.Start)
+	s.onDrain(h.Drain)
+	s.onStop(h.Stop)
+	return nil
+}
+
+func buildPrometheus(b *block, d *config.Directive) error {
+	o, err := prometheus.Parse(d)
+	if err != nil {
+		return err
+	}
+	s, metrics := b.setup, b.setup.compiler.metrics
+	if !s.measured {
+		s.measured = true
+		s.onStart(metrics.Start)
+		s.onStop(metrics.Stop)
+	}
+	metrics.Add(o)
+	b.observers = append(b.observers, func(listener string) (server.Observer, error) {
+		metrics.Enabled(listener, b.label(), "", b.links)
+		return metrics.Observer(listener, "", b.behind("prometheus"), b.config.Zones())
+	})
+	return nil
+}
+
+func buildErrors(b *block, d *config.Directive) error {
+	o, err := errors.Parse(d)
+	if err != nil {
+		return err
+	}
+	e := errors.New(o, b.env("errors"))
+	b.observe(e)
+	b.setup.onStop(e.Stop)
+	b.setup.stacktrace = b.setup.stacktrace || o.Stacktrace
+	return nil
+}
+
+func buildLog(b *block, d *config.Directive) error {
+	o, err := log.Parse(d)
+	if err != nil {
+		return err
+	}
+	b.observe(log.New(o, b.env("log")))
+	return nil
+}
+
+func buildLoadBalance(b *block, d *config.Directive) error {
+	o, err := loadbalance.Parse(d)
+	if err != nil {
+		return err
+	}
+	b.steps = append(b.steps, loadbalance.New(o))
+	return nil
+}
+
+func buildKubernetes(b *block, d *config.Directive) error {
+	o, err := kubernetes.Parse(b.config, d)
+	if err != nil {
+		return err
+	}
+	k, err := kubernetes.New(o, b.env("kubernetes"))
+	if err != nil {
+		return err
+	}
+	b.steps = append(b.steps, k)
+	b.ready = append(b.ready, readiness{"kubernetes", k})
+	b.setup.onStart(k.Start)
+	b.setup.onStop(k.Stop)
+	return nil
+}
+
+func buildWhoami(b *block, d *config.Directive) error {
+	if err := whoami.Parse(d); err != nil {
+		return err
+	}
+	b.steps = append(b.steps, whoami.Whoami{})
+	return nil
+}
