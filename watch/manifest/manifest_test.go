@@ -59,6 +59,7 @@ func TestForms(t *testing.T) {
 		"flow style":     {"a.yaml": "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: prod}, spec: {clusterIP: 10.96.1.1, ports: [{name: http, port: 80}]}}", "b.yaml": webSlice},
 		"Windows":        {"a.yaml": "\uFEFF" + strings.ReplaceAll(web+"---\n"+webSlice, "\n", "\r\n")},
 		"other kinds":    {"a.yaml": web + "---\napiVersion: apps/v1\nkind: Deployment\nspec: 7\n", "b.yaml": webSlice},
+		"no List at all": {"a.yaml": "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: example.org/v1, kind: AllowList}\n" + item(web), "b.yaml": webSlice},
 		"others aside":   {"a.yaml": web, "b.yaml": webSlice, "README.md": "{", ".a.yaml.swp": "{", ".hidden.yaml": "{", "web.yaml~": "{", "sub/c.yaml": "{"},
 		"empty, in full": {"a.yaml": web + "---\n" + webSlice, "b.yaml": "---\n", "c.yaml": "# nothing\n"},
 	} {
@@ -86,7 +87,7 @@ func TestErrors(t *testing.T) {
 			`b.yaml: document 2 (line 8): Service "two": spec.ports.port: a string stands where a value of type int32 belongs`},
 		{"wrong type in a list", "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Node, metadata: {name: n1}}\n- {apiVersion: v1, kind: Service, metadata: {name: web}, spec: 7}\n",
 			`b.yaml: document 1 (line 1), item 2: Service "web": spec: a number stands where a value of type struct belongs`},
-		{"a list in a list", "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: List}]\n", "b.yaml: document 1 (line 1), item 1: a List inside a list"},
+		{"a list in a list", "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: List, items: []}]\n", "b.yaml: document 1 (line 1), item 1: a List inside a list"},
 		{"an object twice", web + "---\n" + web, `b.yaml: document 2 (line 8): Service "prod/web" is there twice, first in b.yaml: document 1 (line 1)`},
 		{"a field twice in JSON", `{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a", "name": "b"}}`, `b.yaml: document 1 (line 1): Node "b": duplicate field "metadata.name"`},
 	} {

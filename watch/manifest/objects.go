@@ -85,7 +85,7 @@ func (o *objects) decodeObject(raw []byte, list typeMeta, at place) error {
 		return fmt.Errorf("%s: apiVersion or kind is missing, this is no Kubernetes object", at)
 	}
 	item, isList := strings.CutSuffix(h.Kind, "List")
-	if !isList {
+	if !isList || h.Items == nil {
 		return o.decodeKind(raw, &h, at)
 	}
 	if at.item > 0 {
