@@ -74,18 +74,23 @@ func (c *Compiler) Compile(file *config.File) (*Setup, error) {
 	return s, nil
 }
 
-// known returns an error for each directive and scheme that Waypost does not have, in the order of the file.
+// known returns an error for each directive and scheme that Waypost does not have, where it stands first.
 func known(file *config.File) error {
 	var missing []error
+	said := map[string]bool{}
 	for i := range file.Blocks {
 		b := &file.Blocks[i]
 		for _, k := range b.Keys {
-			if k.Scheme != config.DNS {
+			if k.Scheme != config.DNS && !said[string(k.Scheme)+"://"] {
+				said[string(k.Scheme)+"://"] = true
 				missing = append(missing, k.Pos.Errorf("%q: listening on %s:// is not supported by Waypost yet: serve plain DNS behind a proxy that speaks it", k.Text, k.Scheme))
 			}
 		}
 		for _, d := range b.Directives {
-			missing = append(missing, unsupported(d))
+			if err := unsupported(d); err != nil && !said[d.Name] {
+				said[d.Name] = true
+				missing = append(missing, err)
+			}
 		}
 	}
 	return errors.Join(missing...)

@@ -55,7 +55,7 @@ func TestErrors(t *testing.T) {
 			"Corefile:2 - Error during parsing: Unknown directive 'proxy' (CoreDNS has dropped it in favour of forward)"},
 		{"not supported", ". {\ngeoip db\n}",
 			"plugin/geoip: Corefile:2 - Error during parsing: directive 'geoip' is not supported by Waypost yet: leave it out, no directive here asks where a client is"},
-		{"all that are missing", "a {\nfoo\n}\ntls://b {\nwhoami\ngeoip x\n}",
+		{"all that are missing, each once", "a {\nfoo\n}\ntls://b tls://c {\nfoo x\ngeoip x\n}",
 			"Corefile:2 - Error during parsing: Unknown directive 'foo'\n" +
 				"Corefile:4 - Error during parsing: \"tls://b\": listening on tls:// is not supported by Waypost yet: serve plain DNS behind a proxy that speaks it\n" +
 				"plugin/geoip: Corefile:6 - Error during parsing: directive 'geoip' is not supported by Waypost yet: leave it out, no directive here asks where a client is"},
