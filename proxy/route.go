@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/waypost/waypost/cluster"
 )
@@ -114,4 +115,32 @@ func (r *Route) Equal(s *Route) bool {
 	return r.Frontend == s.Frontend && r.Service == s.Service && r.Verdict == s.Verdict && r.Masquerade == s.Masquerade &&
 		r.Affinity == s.Affinity && slices.Equal(r.Sources, s.Sources) && slices.Equal(r.Endpoints, s.Endpoints) &&
 		slices.Equal(r.Local, s.Local) && slices.Equal(r.Serving, s.Serving)
+}
+
+// String is the route on one line, as in "10.96.0.1:80/tcp prod/web:http forward 10.1.0.1:8080 10.1.0.2:8080".
+func (r *Route) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s %s", r.Frontend, r.Service, r.Verdict)
+	for _, e := range r.Endpoints {
+		fmt.Fprintf(&b, " %s", e)
+	}
+	if r.Verdict == Split {
+		b.WriteString(" local")
+		for _, e := range r.Local {
+			fmt.Fprintf(&b, " %s", e)
+		}
+	}
+	if r.Masquerade != Never {
+		fmt.Fprintf(&b, " masquerade %s", r.Masquerade)
+	}
+	if r.Affinity > 0 {
+		fmt.Fprintf(&b, " affinity %ds", r.Affinity)
+	}
+	if r.Sources != nil {
+		b.WriteString(" from")
+		for _, s := range r.Sources {
+			fmt.Fprintf(&b, " %s", s)
+		}
+	}
+	return b.String()
 }
