@@ -20,7 +20,7 @@ import (
 // that during the second list.
 func BenchmarkList(b *testing.B) {
 	const slices, endpoints = 10_000, 10
-	body := encodeList(b, manySlices(slices, endpoints))
+	body := encode(wire.Protobuf, manySlices(slices, endpoints))
 	for _, needs := range []struct {
 		name  string
 		needs cluster.Needs
