@@ -33,9 +33,9 @@ const (
 // run is the program without its end.
 func run(args []string) int {
 	if len(args) > 0 && args[0] == "demo" {
-		return demo(args[1:])
+		return runDemo(args[1:])
 	}
-	o, err := parseFlags(args, os.Stderr)
+	o, err := parseFlags(args, 53, os.Stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
@@ -54,7 +54,7 @@ func run(args []string) int {
 	if err != nil {
 		return o.fail(err)
 	}
-	return serve(o, source, nil)
+	return serve(o, source, "")
 }
 
 // options are what the flags say.
@@ -71,8 +71,8 @@ type options struct {
 }
 
 // parseFlags reads the command line. What is wrong with it has been said on stderr.
-func parseFlags(args []string, stderr io.Writer) (options, error) {
-	o := options{port: 53, messages: stderr}
+func parseFlags(args []string, port uint16, stderr io.Writer) (options, error) {
+	o := options{port: port, messages: stderr}
 	flags := flag.NewFlagSet("waypost", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.conf, "conf", "", "`FILE` to read the Corefile from, stdin to read it from a pipe (default \"Corefile\")")
@@ -80,13 +80,13 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	flags.BoolVar(&o.plugins, "plugins", false, "list the directives and exit")
 	flags.BoolVar(&o.quiet, "quiet", false, "do not print zones and version at the start")
 	flags.BoolVar(&o.version, "version", false, "print the version and exit")
-	port := func(text string) error {
+	setPort := func(text string) error {
 		n, err := strconv.ParseUint(text, 10, 16)
 		o.port = uint16(n)
 		return err
 	}
-	flags.Func("dns.port", "`PORT` of zones that name none (default 53)", port)
-	flags.Func("p", "the same as -dns.port", port)
+	flags.Func("dns.port", fmt.Sprintf("`PORT` of zones that name none (default %d)", port), setPort)
+	flags.Func("p", "the same as -dns.port", setPort)
 	flags.Func("log-format", "`FORMAT` of log lines, text or json (default text)", func(text string) error {
 		switch text {
 		case "text":

@@ -25,9 +25,8 @@ type process struct {
 	servers []*server.Server
 }
 
-// serve runs until a signal ends the process, and returns its exit code. started, if not nil, is called once all zones
-// are served.
-func serve(o options, source corefile, started func()) int {
+// serve runs until a signal ends the process, and returns its exit code. hint is printed once all zones are served.
+func serve(o options, source corefile, hint string) int {
 	tuneMemory()
 	j := journal.New(os.Stdout, o.format)
 	defer j.Close()
@@ -44,9 +43,7 @@ func serve(o options, source corefile, started func()) int {
 		return o.fail(err)
 	}
 	p.announce()
-	if started != nil {
-		started()
-	}
+	io.WriteString(j, hint) //nolint:errcheck // a journal takes everything
 	defer p.writePID()()
 	return p.handle(signals)
 }
