@@ -27,7 +27,7 @@ type Process struct {
 // StartProcess runs a program in the lab's folder, with env added to the environment.
 func StartProcess(name string, env []string, program string, args ...string) (*Process, error) {
 	p := &Process{Name: name, LogFile: filepath.Join(Folder(), name+".log"), done: make(chan struct{})}
-	log, err := os.OpenFile(p.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	log, err := os.OpenFile(p.LogFile, os.O_CREATE|os.O_APPEND|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}

@@ -4,6 +4,7 @@ package question
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -23,7 +24,7 @@ var (
 // The same vocabulary, zones and seed give the same questions. First every name is asked for the common types; what is
 // missing to count is drawn at random.
 func Generate(v *Vocabulary, zones []string, seed uint64, count int) []Question {
-	g := &generator{rand: rand.New(rand.NewPCG(seed, 1)), seen: map[string]bool{}, names: v.all(zones)}
+	g := &generator{rand: rand.New(rand.NewPCG(seed, 1)), seen: map[string]bool{}, names: v.Names(zones)}
 	g.systematic()
 	for len(g.questions) < count {
 		g.add(g.mutate(g.names[g.rand.IntN(len(g.names))]), g.randomType(), g.rand.IntN(10) == 0)
@@ -32,15 +33,18 @@ func Generate(v *Vocabulary, zones []string, seed uint64, count int) []Question 
 	return g.questions
 }
 
-// all returns the absolute names to ask about.
-func (v *Vocabulary) all(zones []string) []string {
+// Names returns the absolute names to ask about, all that fit into a message.
+func (v *Vocabulary) Names(zones []string) []string {
 	names := append(v.reverse(), outside...)
 	for _, relative := range v.forward() {
 		for _, zone := range zones {
 			names = append(names, strings.TrimPrefix(relative+"."+zone, "."))
 		}
 	}
-	return names
+	return slices.DeleteFunc(names, func(name string) bool {
+		_, ok := dns.IsDomainName(name)
+		return !ok
+	})
 }
 
 type generator struct {

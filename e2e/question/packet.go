@@ -53,6 +53,18 @@ func (q *Question) String() string {
 	return s
 }
 
+// Limit is the size, in bytes, of the largest answer to the question.
+func (q *Question) Limit() int {
+	if q.TCP {
+		return dns.MaxMsgSize
+	}
+	var m dns.Msg
+	if m.Unpack(q.Packet) == nil && m.IsEdns0() != nil {
+		return max(dns.MinMsgSize, int(m.IsEdns0().UDPSize()))
+	}
+	return dns.MinMsgSize
+}
+
 // edns is what an OPT record of a question says.
 type edns struct {
 	size    uint16

@@ -1,0 +1,187 @@
+package compare
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/waypost/waypost/e2e/ask"
+	"github.com/waypost/waypost/e2e/question"
+)
+
+// workers is how many questions are on their way at once.
+const workers = 16
+
+// shown is how many differences a report has in full.
+const shown = 20
+
+// Comparison asks CoreDNS and a second server the same questions.
+type Comparison struct {
+	CoreDNS, Other netip.AddrPort
+	Oracle         *Oracle       // nil where the other server is CoreDNS too and nothing departs
+	Timeout        time.Duration // of one try; 0 is a second
+	Tries          int           // 0 is four
+}
+
+// Report is what came of a comparison.
+type Report struct {
+	Asked       int
+	Differences []Mismatch
+	Departures  map[string]int // how often each made a difference, by "number name"
+	Took        time.Duration
+}
+
+// Mismatch is a question that the second server answers wrongly.
+type Mismatch struct {
+	Question                  string // as arguments of dig
+	Type                      uint16
+	What                      string
+	CoreDNS, Wanted, Received *Answer
+}
+
+// Run asks all questions and reports.
+func (c *Comparison) Run(questions []question.Question) (*Report, error) {
+	start := time.Now()
+	report := &Report{Asked: len(questions), Departures: map[string]int{}}
+	var next atomic.Int64
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	var failed error
+	for range workers {
+		group.Go(func() {
+			w, err := c.worker()
+			for err == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(questions) {
+					w.close()
+					return
+				}
+				var m *Mismatch
+				var applied []Departure
+				m, applied, err = w.ask(&questions[i])
+				mu.Lock()
+				report.note(m, applied)
+				mu.Unlock()
+			}
+			mu.Lock()
+			failed = err
+			mu.Unlock()
+			next.Store(int64(len(questions)))
+		})
+	}
+	group.Wait()
+	report.Took = time.Since(start)
+	return report, failed
+}
+
+func (r *Report) note(m *Mismatch, applied []Departure) {
+	for _, d := range applied {
+		r.Departures[d.Number+" "+d.Name]++
+	}
+	if m != nil {
+		r.Differences = append(r.Differences, *m)
+	}
+}
+
+// worker asks one question at a time.
+type worker struct {
+	oracle         *Oracle
+	coredns, other *ask.Conn
+}
+
+func (c *Comparison) worker() (*worker, error) {
+	w := &worker{oracle: c.Oracle}
+	for conn, server := range map[**ask.Conn]netip.AddrPort{&w.coredns: c.CoreDNS, &w.other: c.Other} {
+		var err error
+		if *conn, err = ask.Dial(server); err != nil {
+			return nil, err
+		}
+		if c.Timeout > 0 {
+			(*conn).Timeout = c.Timeout
+		}
+		if c.Tries > 0 {
+			(*conn).Tries = c.Tries
+		}
+	}
+	return w, nil
+}
+
+func (w *worker) close() {
+	w.coredns.Close()
+	w.other.Close()
+}
+
+// ask asks both servers a question and returns a Mismatch where the second does not answer as it must.
+func (w *worker) ask(q *question.Question) (*Mismatch, []Departure, error) {
+	a, err := w.askCoreDNS(q)
+	if err != nil {
+		return nil, nil, fmt.Errorf("CoreDNS, asked %v: %w", q, err)
+	}
+	want, applied := a, []Departure(nil)
+	if w.oracle != nil {
+		c := &Case{Question: q, Oracle: w.oracle}
+		if want, applied, err = c.Depart(a); err != nil {
+			return nil, nil, fmt.Errorf("%v: %w", q, err)
+		}
+	}
+	got, err := exchange(w.other, q)
+	if err != nil {
+		return &Mismatch{q.String(), q.Type, err.Error(), a, want, &Answer{None: true}}, applied, nil
+	}
+	what := w.judge(q, want, got)
+	if what == "" {
+		return nil, applied, nil
+	}
+	return &Mismatch{q.String(), q.Type, what, a, want, got}, applied, nil
+}
+
+// askCoreDNS asks with little patience where CoreDNS is known not to reply.
+func (w *worker) askCoreDNS(q *question.Question) (*Answer, error) {
+	if w.oracle != nil {
+		if _, silent := w.oracle.Unnamed[strings.ToLower(q.Name)]; silent {
+			timeout, tries := w.coredns.Timeout, w.coredns.Tries
+			defer func() { w.coredns.Timeout, w.coredns.Tries = timeout, tries }()
+			w.coredns.Timeout, w.coredns.Tries = 100*time.Millisecond, 2
+		}
+	}
+	return exchange(w.coredns, q)
+}
+
+// String is the report as a test prints it.
+func (r *Report) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d questions in %.1f s, %d answers differ\n", r.Asked, r.Took.Seconds(), len(r.Differences))
+	for _, d := range Departures() {
+		if n := r.Departures[d.Number+" "+d.Name]; n > 0 {
+			fmt.Fprintf(&b, "  departure %-12s %6d times: %s\n", d.Number, n, d.Name)
+		}
+	}
+	for _, m := range r.examples() {
+		fmt.Fprintf(&b, "\ndig %s\ndiffers in: %s\n--- wanted\n%v+++ received\n%v", m.Question, m.What, m.Wanted, m.Received)
+	}
+	return b.String()
+}
+
+// examples picks differences to show, as unlike each other as there are.
+func (r *Report) examples() []Mismatch {
+	slices.SortFunc(r.Differences, func(a, b Mismatch) int { return strings.Compare(a.Question, b.Question) })
+	kinds := map[string][]Mismatch{}
+	for _, m := range r.Differences {
+		kind := fmt.Sprint(m.What, m.Type, m.Wanted.Rcode, m.Received.Rcode)
+		kinds[kind] = append(kinds[kind], m)
+	}
+	var examples []Mismatch
+	for round := 0; len(examples) < min(shown, len(r.Differences)); round++ {
+		for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+			if round < len(kinds[kind]) && len(examples) < shown {
+				examples = append(examples, kinds[kind][round])
+			}
+		}
+	}
+	return examples
+}

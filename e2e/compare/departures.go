@@ -1,0 +1,293 @@
+package compare
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"github.com/waypost/waypost/e2e/question"
+)
+
+// Departure is a row of docs/differences.md. Apply is given a question and CoreDNS's answer to it, as changed by the
+// departures before this one, and returns the answer that Waypost must give, or nil where the departure does not apply.
+type Departure struct {
+	Number string // in docs/differences.md
+	Name   string
+	Apply  func(c *Case, a *Answer) (*Answer, error)
+}
+
+// Departures lists them in the order in which they apply: what a name has, then how a message is made.
+func Departures() []Departure {
+	return []Departure{
+		{"5, 6", "ExternalName answers every type with its CNAME and the outcome of its target", externalName},
+		{"1.5", "a PTR answer is sent without the records that cannot be", unsendablePTR},
+		{"1, 2, 3", "a name that exists, or has names below it, is NODATA for types it has not", existingName},
+		{"4 (SOA)", "SOA at a name that does not exist is a name error", missingSOA},
+		{"4 (NS)", "NS at the apex is answered in any letter case", upperCaseNS},
+		{"11", "NOTIFY is not implemented", notify},
+		{"12 (FORMERR)", "a question that is missing is a format error", missingQuestion},
+		{"13", "TC says that wanted records are missing, not additional ones", onlyAdditionalCut},
+		{"12 (OPT)", "OPT has the server's own size and no reserved bits", ownOPT},
+	}
+}
+
+// OwnSize is the UDP payload size that Waypost announces.
+const OwnSize = 1232
+
+// Case is a question and the means to find out what else CoreDNS would say.
+type Case struct {
+	*question.Question
+	Oracle *Oracle
+}
+
+// zoneError reports whether the answer says that the name does not exist: NXDOMAIN, or what comes of falling through.
+func zoneError(a *Answer) bool {
+	return a.Rcode == dns.RcodeNameError || (a.Rcode == dns.RcodeServerFailure || a.Rcode == dns.RcodeRefused) && a.Flags&flagAA == 0
+}
+
+// served reports whether the question is one for the data of a zone.
+func (c *Case) served(a *Answer) bool {
+	return c.Name != "" && c.Oracle.Zone(c.Name) != "" && a.Rcode != dns.RcodeBadVers && a.Rcode != dns.RcodeFormatError &&
+		c.Type != dns.TypeAXFR && c.Type != dns.TypeIXFR
+}
+
+// noData is CoreDNS's NODATA answer to the question.
+func (c *Case) noData() (*Answer, error) {
+	qtype := dns.TypeSOA // which at any name but an apex is NODATA whatever the name
+	if strings.EqualFold(c.Name, c.Oracle.Zone(c.Name)) {
+		qtype = dns.TypeA
+	}
+	return c.Oracle.AskLike(c.Question, qtype)
+}
+
+func existingName(c *Case, a *Answer) (*Answer, error) {
+	if a.None || !c.served(a) || !zoneError(a) {
+		return nil, nil
+	}
+	exists, between, err := c.Oracle.Exists(c.Name)
+	passedOn := a.Rcode != dns.RcodeNameError
+	if err != nil || !exists || between && passedOn && strings.HasSuffix(strings.ToLower(c.Name), ".arpa.") {
+		return nil, err
+	}
+	return c.noData()
+}
+
+func missingSOA(c *Case, a *Answer) (*Answer, error) {
+	if a.None || !c.served(a) || c.Type != dns.TypeSOA || a.Rcode != dns.RcodeSuccess || len(a.Sections[answers]) > 0 {
+		return nil, nil
+	}
+	if exists, _, err := c.Oracle.Exists(c.Name); exists || err != nil {
+		return nil, err
+	}
+	return c.Oracle.AskLike(c.Question, dns.TypeA)
+}
+
+func upperCaseNS(c *Case, a *Answer) (*Answer, error) {
+	zone := c.Oracle.Zone(c.Name)
+	if a.None || !c.served(a) || c.Type != dns.TypeNS || strings.ToLower(c.Name) != zone || c.Name == zone || len(a.Sections[answers]) > 0 {
+		return nil, nil
+	}
+	lower, err := c.Oracle.Ask(zone, dns.TypeNS)
+	if err != nil || len(lower.Sections[answers]) == 0 {
+		return nil, err
+	}
+	inCase := func(s string) string { return strings.TrimSuffix(s, zone) + c.Name }
+	want := a.Clone()
+	want.Sections = lower.Sections
+	for _, section := range want.Sections {
+		for i := range section {
+			section[i].Owner = inCase(section[i].Owner)
+			if section[i].Type == dns.TypeNS {
+				section[i].Data = inCase(section[i].Data)
+			}
+		}
+	}
+	return want, nil
+}
+
+func unsendablePTR(c *Case, a *Answer) (*Answer, error) {
+	targets, ok := c.Oracle.Unnamed[strings.ToLower(c.Name)]
+	if !a.None || !ok || c.Type != dns.TypePTR {
+		return nil, nil
+	}
+	if len(targets) == 0 {
+		return c.Oracle.AskLike(c.Question, dns.TypeA) // a name error
+	}
+	want, err := c.noData()
+	if err != nil {
+		return nil, err
+	}
+	ttl := want.Sections[authority][0].TTL // of the SOA, which in the variants that get here is the records' too
+	want.Sections = [3][]Record{}
+	for _, target := range targets {
+		want.Sections[answers] = append(want.Sections[answers], Record{c.Name, ttl, dns.TypePTR, target})
+	}
+	return want, nil
+}
+
+func notify(c *Case, a *Answer) (*Answer, error) {
+	if len(c.Packet) < headerLen || c.Packet[2]>>3&0xf != dns.OpcodeNotify || a.None || a.Rcode == dns.RcodeFormatError {
+		return nil, nil
+	}
+	return &Answer{ID: a.ID, Flags: flagQR | dns.OpcodeNotify<<11, Rcode: dns.RcodeNotImplemented}, nil
+}
+
+func missingQuestion(c *Case, a *Answer) (*Answer, error) {
+	if len(c.Packet) != headerLen || a.None || a.Rcode != dns.RcodeServerFailure {
+		return nil, nil
+	}
+	want := a.Clone()
+	want.Rcode = dns.RcodeFormatError
+	return want, nil
+}
+
+// onlyAdditionalCut applies where CoreDNS cut nothing but additional records. How many of those are left depends on their
+// order, so the want is an answer with all of them: a comparison takes part of them for enough, see Fits.
+func onlyAdditionalCut(c *Case, a *Answer) (*Answer, error) {
+	if a.None || a.Flags&flagTC == 0 || c.TCP {
+		return nil, nil
+	}
+	whole, err := c.Oracle.Whole(c.Question)
+	if err != nil || whole.None || len(whole.Sections[answers]) != len(a.Sections[answers]) {
+		return nil, err
+	}
+	return whole, nil
+}
+
+func ownOPT(c *Case, a *Answer) (*Answer, error) {
+	if a.None || a.OPT == nil || a.OPT.Size == OwnSize && a.OPT.Flags&0x7fff == 0 {
+		return nil, nil
+	}
+	want := a.Clone()
+	want.OPT.Size = OwnSize
+	want.OPT.Flags &= 0x8000
+	return want, nil
+}
+
+// maxCNAMEs is how many CNAME records Waypost follows from one ExternalName Service to the next.
+const maxCNAMEs = 16
+
+func externalName(c *Case, a *Answer) (*Answer, error) {
+	if a.None || !c.served(a) || c.Type == dns.TypeCNAME {
+		return nil, nil
+	}
+	cname, err := c.cnameAt(c.Name)
+	if err != nil || cname == nil {
+		return nil, err
+	}
+	want, err := c.noData()
+	if err != nil {
+		return nil, err
+	}
+	denial := want.Sections[authority]
+	want.Sections = [3][]Record{}
+	want.Flags |= flagAA
+	return want, c.follow(want, *cname, denial)
+}
+
+// cnameAt returns the CNAME record of an ExternalName Service, nil if the name is none.
+func (c *Case) cnameAt(name string) (*Record, error) {
+	if c.Oracle.External[strings.ToLower(name)] == "" {
+		return nil, nil
+	}
+	a, err := c.Oracle.Ask(name, dns.TypeCNAME)
+	if err != nil || len(a.Sections[answers]) == 0 {
+		return nil, err
+	}
+	return &a.Sections[answers][0], nil
+}
+
+// follow adds CNAME records to want until it comes to a name that is no ExternalName Service of the question's zone, and
+// what that name has.
+func (c *Case) follow(want *Answer, cname Record, denial []Record) error {
+	seen := map[string]bool{strings.ToLower(c.Name): true}
+	for range maxCNAMEs - 1 {
+		want.Sections[answers] = append(want.Sections[answers], cname)
+		target := strings.ToLower(cname.Data)
+		if seen[target] {
+			return nil
+		}
+		seen[target] = true
+		if !dns.IsSubDomain(c.Oracle.Zone(c.Name), target) {
+			return c.addForeign(want, cname.Data)
+		}
+		next, err := c.cnameAt(cname.Data)
+		if err != nil {
+			return err
+		}
+		if next == nil {
+			return c.addTarget(want, cname.Data, denial)
+		}
+		cname = *next
+	}
+	return nil
+}
+
+// addTarget adds what a name of the question's zone has.
+func (c *Case) addTarget(want *Answer, target string, denial []Record) error {
+	exists, _, err := c.Oracle.Exists(target)
+	if err != nil {
+		return err
+	}
+	a, err := c.Oracle.Ask(target, c.Type)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !exists:
+		want.Rcode = dns.RcodeNameError
+		want.Sections[authority] = denial
+	case a.Rcode != dns.RcodeSuccess || len(a.Sections[answers]) == 0:
+		want.Sections[authority] = denial
+	default:
+		want.Sections[answers] = append(want.Sections[answers], a.Sections[answers]...)
+		want.Sections[additional] = a.Sections[additional]
+	}
+	return nil
+}
+
+// addForeign adds what a name outside the question's zone has, if this server serves it, as any client would be told.
+func (c *Case) addForeign(want *Answer, target string) error {
+	if c.Oracle.Zone(target) == "" {
+		return nil
+	}
+	packet, err := new(dns.Msg).SetQuestion(target, c.Type).Pack()
+	if err != nil {
+		return fmt.Errorf("pack a question for %q: %w", target, err)
+	}
+	inner := &Case{Question: &question.Question{Packet: packet, Name: target, Type: c.Type, TCP: true}, Oracle: c.Oracle}
+	a, err := c.Oracle.Whole(inner.Question)
+	if err != nil {
+		return err
+	}
+	if a, _, err = inner.Depart(a); err != nil {
+		return err
+	}
+	want.Rcode = a.Rcode
+	if a.Rcode == dns.RcodeRefused {
+		want.Rcode = dns.RcodeServerFailure
+	}
+	want.Sections[answers] = append(want.Sections[answers], a.Sections[answers]...)
+	want.Sections[authority] = a.Sections[authority]
+	return nil
+}
+
+// Depart applies the departures to CoreDNS's answer and returns the answer that Waypost must give, with the departures
+// that made a difference.
+func (c *Case) Depart(a *Answer) (*Answer, []Departure, error) {
+	var applied []Departure
+	for _, d := range Departures() {
+		changed, err := d.Apply(c, a)
+		if err != nil {
+			return nil, nil, fmt.Errorf("departure %s: %w", d.Number, err)
+		}
+		if changed != nil {
+			if Difference(changed, a) != "" {
+				applied = append(applied, d)
+			}
+			a = changed
+		}
+	}
+	return a, applied, nil
+}
