@@ -63,7 +63,7 @@ func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
 		line = appendAttr(line, h.group, a)
 		return true
 	})
-	h.journal.Write(append(line, '\n')) //nolint:errcheck // it always succeeds
+	h.journal.Write(append(line, '\n'))
 	return nil
 }
 

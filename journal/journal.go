@@ -104,7 +104,7 @@ func (j *Journal) Flush() {
 	j.room.Broadcast()
 	j.mu.Unlock()
 	if len(lines) > 0 {
-		j.out.Write(lines) //nolint:errcheck // there is nowhere to say that nothing can be said
+		_, _ = j.out.Write(lines) // there is nowhere to say that nothing can be said
 	}
 	if j.spare = lines; cap(lines) > 2*limit {
 		j.spare = make([]byte, 0, bufferSize)

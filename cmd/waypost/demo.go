@@ -52,7 +52,7 @@ func runDemo(args []string) int {
 	if err != nil {
 		return o.fail(fmt.Errorf("copy the demo's cluster: %w", err))
 	}
-	defer os.RemoveAll(folder) //nolint:errcheck // in the folder for temporary files
+	defer func() { _ = os.RemoveAll(folder) }()
 	source := corefile{name: "demo", text: fmt.Appendf(nil, demoCorefile, o.port, folder), port: o.port}
 	return serve(o, source, fmt.Sprintf(demoHint, o.port, folder))
 }

@@ -43,7 +43,7 @@ func serve(o options, source corefile, hint string) int {
 		return o.fail(err)
 	}
 	p.announce()
-	io.WriteString(j, hint) //nolint:errcheck // a journal takes everything
+	io.WriteString(j, hint)
 	defer p.writePID()()
 	return p.handle(signals)
 }
@@ -82,7 +82,7 @@ func (p *process) start(ctx context.Context, source corefile) error {
 		return err
 	}
 	if err := p.listen(); err != nil {
-		p.shutdown() //nolint:errcheck // nobody has been served yet
+		_ = p.shutdown() // nobody has been served yet
 		p.setup.Stop()
 		return err
 	}
@@ -129,7 +129,7 @@ func (p *process) announce() {
 		p.log.Info(strings.TrimSuffix(text.String(), "\n"))
 		return
 	}
-	io.WriteString(p.journal, text.String()) //nolint:errcheck // a journal takes everything
+	io.WriteString(p.journal, text.String())
 }
 
 // writePID writes the pid file, if one is wanted, and returns what removes it.
@@ -140,5 +140,5 @@ func (p *process) writePID() (remove func()) {
 	if err := os.WriteFile(p.options.pidfile, fmt.Appendln(nil, os.Getpid()), 0o644); err != nil {
 		p.log.Error(fmt.Sprintf("Could not write pidfile: %v", err))
 	}
-	return func() { os.Remove(p.options.pidfile) } //nolint:errcheck // it may not have been written
+	return func() { _ = os.Remove(p.options.pidfile) } // it may not have been written
 }

@@ -6,25 +6,28 @@ import (
 	"runtime/debug"
 )
 
-// version is set by the linker: -ldflags "-X main.version=1.2.3".
-var version = "0.1.0-dev"
+// The linker sets these: -ldflags "-X main.version=1.2.3 -X main.revision=abcdef0".
+var (
+	version  = "0.1.0-dev"
+	revision string
+)
 
-// commit is what the program was built from, as far as the Go tool noted it.
+// commit is what the program was built from: what the linker was told, or what the Go tool noted.
 func commit() string {
 	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
+	if revision != "" || !ok {
+		return revision
 	}
-	revision, changed := "", ""
+	noted, changed := "", ""
 	for _, s := range info.Settings {
 		switch {
 		case s.Key == "vcs.revision":
-			revision = s.Value[:min(7, len(s.Value))]
+			noted = s.Value[:min(7, len(s.Value))]
 		case s.Key == "vcs.modified" && s.Value == "true":
 			changed = "+changes"
 		}
 	}
-	return revision + changed
+	return noted + changed
 }
 
 // versionText is the last part of the banner.

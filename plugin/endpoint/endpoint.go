@@ -40,7 +40,7 @@ func Open(addr, path string, handler http.Handler) (*Endpoint, error) {
 	}
 	go func() {
 		defer close(e.ended)
-		e.server.Serve(listener) //nolint:errcheck // it ends when the listener is closed, and only then
+		_ = e.server.Serve(listener) // it ends when the listener is closed, and only then
 	}()
 	return e, nil
 }
@@ -65,7 +65,7 @@ func (e *Endpoint) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	if e.server.Shutdown(ctx) != nil {
-		e.server.Close() //nolint:errcheck // closing what is cut off anyway
+		_ = e.server.Close() // what is cut off anyway
 	}
 	<-e.ended
 }

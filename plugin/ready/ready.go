@@ -74,7 +74,7 @@ func (r *Ready) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	if !ok {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	io.WriteString(w, text) //nolint:errcheck // a client that has gone away
+	io.WriteString(w, text)
 }
 
 func (r *Ready) state() (text string, ok bool) {

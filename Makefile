@@ -1,0 +1,36 @@
+# What a developer types. Each target fetches and builds what it needs; Go itself is expected to be there.
+GO      ?= go
+VERSION ?= 0.1.0-dev
+COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null)
+LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.revision=$(COMMIT)
+
+# A module of its own for each part whose dependencies the others shall not have.
+MODULES = $(patsubst %/go.mod,%,$(wildcard e2e/go.mod bench/go.mod))
+
+.PHONY: run test e2e bench lint build
+
+run: build ## serve the demo's cluster on 127.0.0.1:1053
+	@tools/need dig bind9-dnsutils || true
+	@.cache/bin/waypost demo
+
+test: ## all tests of the main module, with the race detector
+	@tools/need gcc gcc libc6-dev
+	$(GO) test -race -shuffle=on ./...
+
+e2e: ## the tests against a real Kubernetes and real peers; as root, or where users may make namespaces
+	cd e2e && $(GO) test -count=1 -v -timeout 60m ./...
+
+bench: ## the figures, with real peers beside
+	$(GO) test -run '^$$' -bench . ./...
+	@for m in $(filter bench,$(MODULES)); do (cd $$m && $(GO) test -count=1 -v -timeout 60m ./...) || exit 1; done
+
+lint: ## gofmt, govet, staticcheck (with unused), errcheck, ineffassign
+	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	$(GO) vet ./...
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+	$(GO) tool -modfile=tools/go.mod errcheck -ignoretests -exclude tools/errcheck.txt ./...
+	$(GO) tool -modfile=tools/go.mod ineffassign ./...
+	@for m in $(MODULES); do (cd $$m && $(GO) vet ./...) || exit 1; done
+
+build: ## the programs, static, in .cache/bin
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o .cache/bin/ ./cmd/...
