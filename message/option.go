@@ -1,6 +1,9 @@
 package message
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"iter"
+)
 
 // The EDNS options that have a form which can be wrong.
 const (
@@ -14,6 +17,40 @@ const (
 	optionReporting = 18
 	optionVersion   = 19
 )
+
+// EndToEnd reports whether a forwarder passes an option on, from the client to the next server and back. The others that
+// have a meaning so far are about the two ends of one connection; whoever makes up options of his own wants them passed.
+func EndToEnd(code uint16) bool { return code == optionSubnet || code > optionVersion }
+
+// EndToEnd appends the options of the request that a forwarder passes on, in wire form.
+func (e *EDNS) EndToEnd(out []byte) []byte {
+	for code, data := range eachOption(e.Options) {
+		if EndToEnd(code) {
+			out = appendOption(out, code, data)
+		}
+	}
+	return out
+}
+
+// eachOption goes through well-formed options.
+func eachOption(b []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for len(b) > 0 {
+			code, n := binary.BigEndian.Uint16(b), int(binary.BigEndian.Uint16(b[2:]))
+			if !yield(code, b[4:4+n]) {
+				return
+			}
+			b = b[4+n:]
+		}
+	}
+}
+
+// appendOption appends an option in wire form.
+func appendOption(out []byte, code uint16, data []byte) []byte {
+	out = binary.BigEndian.AppendUint16(out, code)
+	out = binary.BigEndian.AppendUint16(out, uint16(len(data)))
+	return append(out, data...)
+}
 
 // validOptions reports whether the data of an OPT record is a list of well-formed options (RFC 6891 section 6.1.2).
 func validOptions(b []byte) bool {

@@ -15,6 +15,8 @@ type Query struct {
 	MayBlock  bool     // off the socket loop: a step may wait for something
 	Resolver  Resolver // asks the whole server a further question
 	Depth     int      // how many questions deep inside the Resolver this one is
+	Listener  string   // the name of the listener that it came by: "dns://:53"
+	Refresh   bool     // nobody waits for the answer: the Resolver asks so that steps can keep it
 
 	ID      uint16
 	Bits    uint16 // the header's second word as it came
@@ -83,10 +85,10 @@ func (q *Query) Under(zone Name) bool {
 	return false
 }
 
-// limit is the size in bytes of the longest reply that can be given: over UDP what the client says in OPT, or 512; over
+// Limit is the size in bytes of the longest reply that can be given: over UDP what the client says in OPT, or 512; over
 // TCP, and to a question from inside, what a message can have.
-func (q *Query) limit() int {
-	if q.Transport != UDP || q.Depth > 0 {
+func (q *Query) Limit() int {
+	if q.Transport != UDP || q.Depth > 0 || q.Refresh {
 		return MaxLen
 	}
 	return min(max(int(q.EDNS.UDPSize), MinUDPSize), MaxDatagram)
@@ -103,6 +105,7 @@ func (q *Query) Detach() *Query {
 // the same transport, the same header and OPT but for its options. The reply has no other size limit than a message has.
 func (q *Query) Ask(from *Query, name Name, typ Type) {
 	q.From, q.Local, q.Received, q.Shard, q.Resolver = from.From, from.Local, from.Received, from.Shard, from.Resolver
+	q.Listener = from.Listener
 	q.Transport, q.MayBlock, q.Depth = from.Transport, from.MayBlock, from.Depth+1
 	q.ID, q.Bits, q.Type, q.Class, q.EDNS = from.ID, from.Bits, typ, ClassIN, from.EDNS
 	q.EDNS.Options = nil

@@ -30,6 +30,9 @@ type Reply struct {
 	By            string // the directive that answered, for metrics
 	Err           error  // what went wrong on the way, for the error log; nil where nothing did
 
+	RecursionAvailable bool
+	Authenticated      bool // DNSSEC proved it; the client is told if it can tell what that means (RFC 6840 section 5.7)
+
 	query    *Query
 	buf      []byte
 	room     int // what buf may grow to, room for OPT set aside
@@ -41,6 +44,8 @@ type Reply struct {
 	data     int // its RDATA
 	section  Section
 	full     bool
+	whole    bool    // more may be written than the client takes, see Whole
+	source   *Packed // what Take took, as long as nothing else was written
 	options  []byte
 }
 
@@ -53,7 +58,7 @@ func (r *Reply) Begin(q *Query, out []byte) {
 		r.buf = binary.BigEndian.AppendUint16(r.buf, uint16(q.Class))
 	}
 	r.question = len(r.buf)
-	r.room = q.limit()
+	r.room = q.Limit()
 	if q.EDNS.Present {
 		r.room -= optLen
 	}
@@ -63,7 +68,7 @@ func (r *Reply) Begin(q *Query, out []byte) {
 // good: Shuffle and the options. earlier is free to be used again.
 func (r *Reply) Continue(earlier *Reply, q *Query, out []byte) {
 	r.Begin(q, out)
-	r.Shuffle = earlier.Shuffle
+	r.Shuffle, r.whole = earlier.Shuffle, earlier.whole
 	r.options = append(r.options, earlier.options...)
 	r.room -= len(r.options)
 }
@@ -72,6 +77,7 @@ func (r *Reply) Continue(earlier *Reply, q *Query, out []byte) {
 func (r *Reply) Reset() {
 	*r = Reply{
 		Shuffle: r.Shuffle, query: r.query, buf: r.buf[:r.question], room: r.room, question: r.question, options: r.options,
+		whole: r.whole,
 	}
 }
 
@@ -81,9 +87,7 @@ func (r *Reply) Option(code uint16, data []byte) {
 		return
 	}
 	r.room -= 4 + len(data)
-	r.options = binary.BigEndian.AppendUint16(r.options, code)
-	r.options = binary.BigEndian.AppendUint16(r.options, uint16(len(data)))
-	r.options = append(r.options, data...)
+	r.options = appendOption(r.options, code, data)
 }
 
 // Record starts a record whose owner is the name at offset owner of this message, QuestionAt for the question's. Its
@@ -137,7 +141,7 @@ func (r *Reply) Name(at int) {
 // End closes the record. It reports whether the record fitted; one that did not is gone, and for Answer and Authority
 // the reply is then Truncated.
 func (r *Reply) End() bool {
-	if r.full || len(r.buf) > r.room {
+	if r.full || len(r.buf) > r.most() {
 		r.missing += len(r.buf) - r.start
 		r.buf = r.buf[:r.start]
 		r.full = true
@@ -163,7 +167,7 @@ func (r *Reply) Addresses(section Section, owner int, set []byte) {
 		return
 	}
 	if !r.full {
-		fit = max(0, min(total, (r.room-at)/stride))
+		fit = max(0, min(total, (r.most()-at)/stride))
 	}
 	r.saved += total * (r.nameLen(owner) - 2)
 	if fit == total {
@@ -255,6 +259,12 @@ func (r *Reply) Bits() uint16 {
 	}
 	if r.Truncated {
 		bits |= BitTC
+	}
+	if r.RecursionAvailable {
+		bits |= BitRA
+	}
+	if r.Authenticated && (r.query.EDNS.DO || r.query.Bits&BitAD != 0) {
+		bits |= BitAD
 	}
 	return bits
 }

@@ -194,7 +194,7 @@ func TestTruncation(t *testing.T) {
 					t.Errorf("%d records over %v with size %d: %d kept, TC %v; want %d, %v", n, transport, size,
 						len(got.Answer), got.Truncated, len(want.Answer), want.Truncated)
 				}
-				if len(reply) > q.limit() {
+				if len(reply) > q.Limit() {
 					t.Errorf("%d bytes over %v with size %d", len(reply), transport, size)
 				}
 			}
@@ -212,7 +212,7 @@ func byTruncate(name string, q *Query, n int) *dns.Msg {
 	if q.EDNS.Present {
 		m.SetEdns0(q.EDNS.UDPSize, true)
 	}
-	m.Truncate(q.limit())
+	m.Truncate(q.Limit())
 	return m
 }
 
@@ -447,8 +447,8 @@ func FuzzReply(f *testing.F) {
 			}
 		}
 		reply := r.Finish()
-		if len(reply) > q.limit() {
-			t.Errorf("%d bytes, the limit is %d", len(reply), q.limit())
+		if len(reply) > q.Limit() {
+			t.Errorf("%d bytes, the limit is %d", len(reply), q.Limit())
 		}
 		if m := read(t, reply); m.Id != q.ID || m.Truncated != r.Truncated || len(m.Question) != 1 {
 			t.Errorf("read back as\n%v", m)

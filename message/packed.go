@@ -1,0 +1,162 @@
+package message
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+)
+
+// Packed is a reply that is kept, to be given to all who ask the same question. It does not change.
+type Packed struct {
+	Rcode              Rcode
+	Authoritative      bool
+	Truncated          bool
+	RecursionAvailable bool
+	Authenticated      bool
+
+	records  []byte // as they stand behind the question
+	options  []byte // of OPT
+	counts   [3]uint16
+	question int // where the records start
+	saved    int
+	mx       span // of records: MX that may be moved, as no name in them is pointed to
+}
+
+// span is a part of something, from its first byte to the one behind its last.
+type span struct{ from, to int }
+
+// Size is about how many bytes of memory the reply takes.
+func (p *Packed) Size() int { return 160 + len(p.records) + len(p.options) }
+
+// Take makes r, to which nothing has been written, the reply that p is. Records that are too much for the client are left
+// out. r.Shuffle puts addresses and MX records of the answer in random order. It returns false for a p that replies to a
+// question of another length, whose names would not stand where they have to.
+func (r *Reply) Take(p *Packed) bool {
+	if r.question != p.question || !r.Empty() {
+		return false
+	}
+	r.Rcode, r.Authoritative, r.Truncated = p.Rcode, p.Authoritative, p.Truncated
+	r.RecursionAvailable, r.Authenticated = p.RecursionAvailable, p.Authenticated
+	if len(p.options) > 0 {
+		for code, data := range eachOption(p.options) {
+			r.Option(code, data)
+		}
+	}
+	r.buf = append(r.buf, p.records...)
+	r.counts, r.saved, r.source = p.counts, p.saved, p
+	if r.Shuffle && r.Rcode == NoError {
+		r.shuffleAddresses()
+		r.shuffleMX(p)
+	}
+	r.cut(r.most())
+	return true
+}
+
+// Pack keeps the reply as it is now, but for what was added by Option.
+func (r *Reply) Pack() *Packed {
+	p := &Packed{
+		Rcode: r.Rcode, Authoritative: r.Authoritative, Truncated: r.Truncated,
+		RecursionAvailable: r.RecursionAvailable, Authenticated: r.Authenticated,
+		counts: r.counts, question: r.question, saved: r.saved,
+	}
+	if s := r.source; s != nil && s.counts == r.counts && len(s.records) == len(r.Records()) {
+		p.records, p.options, p.mx = s.records, s.options, s.mx
+		return p
+	}
+	p.records = append([]byte(nil), r.Records()...)
+	return p
+}
+
+// SetTTL gives all records one TTL, in seconds.
+func (r *Reply) SetTTL(ttl uint32) {
+	for c := r.Cursor(); c.Next(); {
+		binary.BigEndian.PutUint32(r.buf[c.data-6:], ttl)
+	}
+}
+
+// Whole lifts the limit on the reply's length which its client sets, for a step that wants to keep what is written next.
+// It is Fit that has to follow.
+func (r *Reply) Whole() { r.whole = true }
+
+// Fit leaves out the records that are too much for the client, after Whole.
+func (r *Reply) Fit() {
+	r.whole = false
+	r.cut(r.room)
+}
+
+// most is what buf may grow to now.
+func (r *Reply) most() int {
+	if r.whole {
+		return r.room + MaxLen - r.query.Limit()
+	}
+	return r.room
+}
+
+// cut leaves out the records behind the last one that ends within the limit.
+func (r *Reply) cut(limit int) {
+	if len(r.buf) <= limit {
+		return
+	}
+	end, kept := r.question, [3]uint16{}
+	for c := r.Cursor(); c.Next() && c.end <= limit; {
+		end = c.end
+		kept[c.Section]++
+	}
+	r.missing += len(r.buf) - end
+	r.Truncated = r.Truncated || kept[Answer] < r.counts[Answer] || kept[Authority] < r.counts[Authority]
+	r.buf, r.counts, r.full = r.buf[:end], kept, true
+}
+
+// shuffleAddresses puts the addresses of each name in the answer section in random order. Only the data of the records
+// change places, so that what points to an owner is not misled.
+func (r *Reply) shuffleAddresses() {
+	if r.counts[Answer] < 2 {
+		return
+	}
+	var space [64]int
+	set := space[:0] // where the data of the last records stand, which have owner and typ
+	owner, typ := 0, TypeNone
+	for c := r.Cursor(); c.Next() && c.Section == Answer; {
+		if c.Type != typ || !c.Same(c.Owner(), owner) {
+			r.shuffleData(set)
+			set, owner, typ = set[:0], c.Owner(), c.Type
+		}
+		if size := len(c.Data); typ == TypeA && size == 4 || typ == TypeAAAA && size == 16 {
+			set = append(set, c.data)
+		}
+	}
+	r.shuffleData(set)
+}
+
+// shuffleData exchanges the data of address records of one type, which stand at the offsets.
+func (r *Reply) shuffleData(set []int) {
+	if len(set) < 2 {
+		return
+	}
+	size := int(binary.BigEndian.Uint16(r.buf[set[0]-2:]))
+	var spare [16]byte
+	for i := len(set) - 1; i > 0; i-- {
+		j := int(rand.Uint32N(uint32(i + 1)))
+		a, b := r.buf[set[i]:set[i]+size], r.buf[set[j]:set[j]+size]
+		n := copy(spare[:], a)
+		copy(a, b)
+		copy(b, spare[:n])
+	}
+}
+
+// shuffleMX puts the MX records of a packed reply, which have just been appended, in random order.
+func (r *Reply) shuffleMX(p *Packed) {
+	if p.mx.from == p.mx.to {
+		return
+	}
+	var records []span
+	for c := r.Cursor(); c.Next() && c.end <= p.question+p.mx.to; {
+		if c.start >= p.question+p.mx.from {
+			records = append(records, span{c.start - p.question, c.end - p.question})
+		}
+	}
+	rand.Shuffle(len(records), func(i, j int) { records[i], records[j] = records[j], records[i] })
+	at := p.question + p.mx.from
+	for _, s := range records {
+		at += copy(r.buf[at:], p.records[s.from:s.to])
+	}
+}
