@@ -33,6 +33,12 @@ func (d *desk) arrived(from, local netip.AddrPort, at time.Time) {
 // respond answers a packet. The reply stands in out, or in a buffer of its own if out is too short. It is nil where
 // nothing is to be sent: the packet is no query, a step dropped it, or it is parked.
 func (d *desk) respond(packet, out []byte) (reply []byte, later *parked) {
+	defer func() { // walk sees to panics in steps; one in our own code must not end the server either
+		if v := recover(); v != nil {
+			d.server.panicked(v, debug.Stack())
+			reply, later = nil, nil
+		}
+	}()
 	q, r := &d.q, &d.r
 	switch q.Parse(packet) {
 	case message.Ignored:

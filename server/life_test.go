@@ -193,6 +193,15 @@ func TestObserverPanic(t *testing.T) {
 	}
 }
 
+// TestOwnPanic checks that not even a defect of the server itself ends it.
+func TestOwnPanic(t *testing.T) {
+	b := newBench(t)
+	b.server.chains.Store(nil)
+	if got := b.ask(t, "x.", dns.TypeA); got != "nothing" || len(b.panics) != 1 {
+		t.Errorf("reply %s, panics %v", got, b.panics)
+	}
+}
+
 // TestPark checks what a query takes along when it goes on elsewhere, and that no more than the limit do.
 func TestPark(t *testing.T) {
 	calls := 0

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -115,21 +116,18 @@ func exchange(t testing.TB, network, addr, name string) *dns.Msg {
 }
 
 func TestServer(t *testing.T) {
-	addrs := []string{"127.0.0.1:0", ":0", "0.0.0.0:0"}
+	cases := [][2]string{{"127.0.0.1:0", "127.0.0.1"}, {":0", "127.0.0.1"}, {"0.0.0.0:0", "127.0.0.1"}}
 	if l, err := net.Listen("tcp", "[::1]:0"); err == nil { // a machine may have no IPv6
 		l.Close()
-		addrs = append(addrs, "[::1]:0", "[::]:0")
+		cases = append(cases, [][2]string{{"[::1]:0", "::1"}, {":0", "::1"}, {"[::]:0", "127.0.0.1"}}...)
 	}
-	for _, addr := range addrs {
-		s := start(t, Config{Addr: addr, Blocks: []*Block{block(t, ".", answering(1))}})
-		to := s.Addr().String()
-		if s.Addr().Addr().IsUnspecified() {
-			to = fmt.Sprintf("127.0.0.1:%d", s.Addr().Port())
-		}
+	for _, tt := range cases {
+		s := start(t, Config{Addr: tt[0], Blocks: []*Block{block(t, ".", answering(1))}})
+		to := netip.AddrPortFrom(netip.MustParseAddr(tt[1]), s.Addr().Port()).String()
 		for _, network := range []string{"udp", "tcp"} {
 			reply := exchange(t, network, to, "Web.Example.")
 			if got, want := records(reply), "Web.Example. 5 IN A 192.0.2.1"; got != want {
-				t.Errorf("%s over %s: %s, want %s", addr, network, got, want)
+				t.Errorf("%s over %s: %s, want %s", tt[0], network, got, want)
 			}
 		}
 	}

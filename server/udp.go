@@ -95,9 +95,12 @@ func (l *udpLoop) run() {
 func (l *udpLoop) answer() {
 	now := time.Now()
 	for i := range l.in.count {
-		packet, from := l.in.packet(i), l.in.from(i)
+		from := l.in.from(i)
+		if from.Port() == 0 {
+			continue // nobody can be answered there
+		}
 		l.arrived(from, l.in.to(i, l.local), now)
-		reply, later := l.respond(packet, l.out.room())
+		reply, later := l.respond(l.in.packet(i), l.out.room())
 		if later != nil {
 			l.park(later, l.in.peer(i))
 		}
