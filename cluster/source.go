@@ -28,7 +28,7 @@ type Needs struct {
 	PodNames bool // keep Endpoint.Pod
 	Zones    bool // keep the endpoints' zones (Endpoint.Place)
 	Imports  bool // ServiceImports, and the slices that belong to them
-	Routes   bool // what the proxy needs: Service.Routing, all of Endpoint.Place, Nodes
+	Routes   bool // what the proxy needs: Service.Routing, all of Endpoint.Place, Nodes, Ranges
 	// The rest narrows what is asked for.
 	Labels          string // a label selector for Services, slices and Pods; "" takes all
 	NamespaceLabels string // a label selector for Namespaces and ServiceImports; "" takes all
@@ -48,7 +48,7 @@ func (n Needs) Kinds() []Kind {
 		kinds = append(kinds, KindImport)
 	}
 	if n.Routes {
-		kinds = append(kinds, KindNode)
+		kinds = append(kinds, KindNode, KindRange)
 	}
 	return kinds
 }

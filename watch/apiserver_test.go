@@ -15,6 +15,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -53,6 +54,14 @@ func node(name string) *corev1.Node {
 	return &corev1.Node{TypeMeta: metav1.TypeMeta{Kind: "Node", APIVersion: "v1"}, ObjectMeta: metav1.ObjectMeta{Name: name}}
 }
 
+func serviceRange(name, cidr string) *networkingv1.ServiceCIDR {
+	return &networkingv1.ServiceCIDR{
+		TypeMeta:   metav1.TypeMeta{Kind: "ServiceCIDR", APIVersion: "networking.k8s.io/v1"},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       networkingv1.ServiceCIDRSpec{CIDRs: []string{cidr}},
+	}
+}
+
 func serviceImport(name, ip string) *unstructured.Unstructured {
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "multicluster.x-k8s.io/v1alpha1", "kind": "ServiceImport",
@@ -80,28 +89,41 @@ func watching(t *testing.T, api *fakeAPI, change func(*Options)) (*recorder, fun
 var everything = cluster.Needs{Pods: true, Imports: true, Routes: true}
 
 func TestEveryKind(t *testing.T) {
-	api := newFakeAPI(t)
-	objects := []object{
-		namespace("prod"), service("web", "10.96.1.1"), slice("web-1", "10.0.0.1"), pod("web-0", "10.0.0.1"), serviceImport("imp", "10.96.9.1"), node("node-1"),
+	for _, speaks := range []string{"protobuf", "JSON"} {
+		t.Run(speaks, func(t *testing.T) {
+			api := newFakeAPI(t)
+			api.json = speaks == "JSON"
+			testEveryKind(t, api)
+		})
 	}
-	want := []string{"namespaces prod", "services prod/web", "endpointslices prod/web-1", "pods prod/web-0", "serviceimports prod/imp", "nodes node-1"}
+}
+
+func testEveryKind(t *testing.T, api *fakeAPI) {
+	objects := map[string]object{
+		"namespaces prod":           namespace("prod"),
+		"services prod/web":         service("web", "10.96.1.1"),
+		"endpointslices prod/web-1": slice("web-1", "10.0.0.1"),
+		"pods prod/web-0":           pod("web-0", "10.0.0.1"),
+		"serviceimports prod/imp":   serviceImport("imp", "10.96.9.1"),
+		"nodes node-1":              node("node-1"),
+		"servicecidrs kubernetes":   serviceRange("kubernetes", "10.96.0.0/12"),
+	}
 	for _, o := range objects {
 		api.set(o)
 	}
 	r, _ := watching(t, api, func(o *Options) { o.Needs = everything })
-	r.waitSynced(len(want))
+	r.waitSynced(len(objects))
 	slices.Sort(r.synced)
 	if !slices.Equal(r.synced, everything.Kinds()) {
 		t.Errorf("synced %v", r.synced)
 	}
-	for _, name := range want {
+	for name, o := range objects {
 		r.waitFor("+ " + name)
-	}
-	for i, o := range objects {
+		api.waitAsked(t, "watch "+pathOf(o), 1)
 		api.del(o)
-		r.waitFor("- " + want[i])
+		r.waitFor("- " + name)
 		api.set(o)
-		r.waitFor("+ " + want[i])
+		r.waitFor("+ " + name)
 	}
 	if n := api.count("list"); n != len(objects) {
 		t.Errorf("%d lists:\n%s", n, strings.Join(api.asked(), "\n"))
@@ -115,8 +137,8 @@ func TestRequests(t *testing.T) {
 		o.Needs = everything
 		o.Needs.Labels, o.Needs.NamespaceLabels, o.Needs.NodeName = "app in (a,b)", "!hidden", "node-1"
 	})
-	r.waitSynced(6)
-	api.waitAsked(t, "watch", 6)
+	r.waitSynced(len(everything.Kinds()))
+	api.waitAsked(t, "watch", len(everything.Kinds()))
 	got := api.asked()
 	for i := range got {
 		got[i] = regexp.MustCompile(`timeoutSeconds=([345]\d\d|600)\b`).ReplaceAllString(got[i], "timeoutSeconds=N")
@@ -129,12 +151,14 @@ func TestRequests(t *testing.T) {
 		"list /api/v1/services?labelSelector=app+in+%28a%2Cb%29&limit=500&resourceVersion=0",
 		"list /apis/discovery.k8s.io/v1/endpointslices?labelSelector=app+in+%28a%2Cb%29&limit=500&resourceVersion=0",
 		"list /apis/multicluster.x-k8s.io/v1alpha1/serviceimports?labelSelector=%21hidden&limit=500&resourceVersion=0",
+		"list /apis/networking.k8s.io/v1/servicecidrs?limit=500&resourceVersion=0",
 		"watch /api/v1/namespaces?allowWatchBookmarks=true&labelSelector=%21hidden&resourceVersion=1&timeoutSeconds=N&watch=true",
 		"watch /api/v1/nodes?allowWatchBookmarks=true&fieldSelector=metadata.name%3Dnode-1&resourceVersion=1&timeoutSeconds=N&watch=true",
 		"watch /api/v1/pods?allowWatchBookmarks=true&fieldSelector=status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed%2Cstatus.phase%21%3DUnknown&labelSelector=app+in+%28a%2Cb%29&resourceVersion=1&timeoutSeconds=N&watch=true",
 		"watch /api/v1/services?allowWatchBookmarks=true&labelSelector=app+in+%28a%2Cb%29&resourceVersion=1&timeoutSeconds=N&watch=true",
 		"watch /apis/discovery.k8s.io/v1/endpointslices?allowWatchBookmarks=true&labelSelector=app+in+%28a%2Cb%29&resourceVersion=1&timeoutSeconds=N&watch=true",
 		"watch /apis/multicluster.x-k8s.io/v1alpha1/serviceimports?allowWatchBookmarks=true&labelSelector=%21hidden&resourceVersion=1&timeoutSeconds=N&watch=true",
+		"watch /apis/networking.k8s.io/v1/servicecidrs?allowWatchBookmarks=true&resourceVersion=1&timeoutSeconds=N&watch=true",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -549,13 +573,34 @@ func TestForbidden(t *testing.T) {
 	}
 }
 
+// A kind that the server is too old for is empty, and not worth a line; one that ought to be there is.
+func TestMissingKinds(t *testing.T) {
+	api := newFakeAPI(t)
+	api.before = func(w http.ResponseWriter, r *http.Request) bool {
+		missing := strings.HasSuffix(r.URL.Path, "servicecidrs") || strings.HasSuffix(r.URL.Path, "serviceimports")
+		if missing {
+			http.NotFound(w, r)
+		}
+		return missing
+	}
+	logged := &lines{}
+	r, _ := watching(t, api, func(o *Options) { o.Needs, o.Log = everything, logged.add })
+	r.waitSynced(len(everything.Kinds()) - 1)
+	r.waitFor("synced servicecidrs")
+	eventually(t, "a line", func() bool { return len(logged.all()) > 0 })
+	want := "failed to list *v1alpha1.ServiceImport: the server could not find the requested resource (get serviceimports.multicluster.x-k8s.io)"
+	if got := logged.all(); len(got) != 1 || got[0] != want {
+		t.Errorf("logged %q", got)
+	}
+}
+
 // Whatever happens, nothing runs on after Run has returned.
 func TestNothingIsLeftRunning(t *testing.T) {
 	api := newFakeAPI(t)
 	before := runtime.NumGoroutine()
 	for range 3 {
 		r, stop := watching(t, api, func(o *Options) { o.Needs = everything; o.QPS = 1000; o.MaxInflight = 2 })
-		r.waitSynced(6)
+		r.waitSynced(len(everything.Kinds()))
 		stop()
 	}
 	api.CloseClientConnections() // the server's own

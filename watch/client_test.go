@@ -146,8 +146,8 @@ func TestMaxInflight(t *testing.T) {
 		return true
 	}
 	r, _ := watching(t, api, func(o *Options) { o.Needs, o.MaxInflight = everything, 1 })
-	r.waitSynced(6)
-	api.waitAsked(t, "watch", 6)
+	r.waitSynced(len(everything.Kinds()))
+	api.waitAsked(t, "watch", len(everything.Kinds()))
 	api.set(service("a", "10.96.0.1"))
 	r.waitFor("+ services prod/a")
 	if most != 1 {

@@ -34,6 +34,7 @@ type fakeAPI struct {
 	*httptest.Server
 	// before sees each request first, and may answer it in the server's stead. Set it before the first request.
 	before func(w http.ResponseWriter, r *http.Request) (answered bool)
+	json   bool // the server speaks nothing else
 	paged  bool // lists are answered in pages even for resourceVersion=0, as without a watch cache
 
 	mu        sync.Mutex
@@ -221,12 +222,11 @@ func (f *fakeAPI) list(w http.ResponseWriter, r *http.Request) {
 		items = append(items, all[name])
 	}
 	f.mu.Unlock()
-	enc := encodingFor(w, r)
-	w.Write(encodeItems(enc, meta, items))
+	w.Write(encodeItems(f.encoding(w, r), meta, items))
 }
 
 func (f *fakeAPI) watch(w http.ResponseWriter, r *http.Request) {
-	enc := encodingFor(w, r)
+	enc := f.encoding(w, r)
 	since, err := strconv.Atoi(r.URL.Query().Get("resourceVersion"))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -276,6 +276,13 @@ func refuse(w http.ResponseWriter, r *http.Request, code int, reason metav1.Stat
 		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
 		Status:   metav1.StatusFailure, Reason: reason, Code: int32(code), Message: message,
 	}))
+}
+
+func (f *fakeAPI) encoding(w http.ResponseWriter, r *http.Request) wire.Encoding {
+	if f.json {
+		r.Header.Del("Accept")
+	}
+	return encodingFor(w, r)
 }
 
 func encodingFor(w http.ResponseWriter, r *http.Request) wire.Encoding {

@@ -35,7 +35,7 @@ func (f *follower) run(ctx context.Context) {
 		if err == nil || ctx.Err() != nil {
 			continue
 		}
-		if !isTooOld(err) {
+		if !isTooOld(err) && !f.isMissing(err) {
 			f.report.failed(f.res.kind, err)
 		}
 		sleep(ctx, f.pause(err))
@@ -77,16 +77,18 @@ func (f *follower) list(ctx context.Context) error {
 	if isTooOld(err) {
 		err = f.listFrom(ctx, "")
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		f.stale = false
 	}
-	f.stale = false
-	if !f.synced {
+	if !f.synced && (err == nil || f.isMissing(err)) {
 		f.synced = true
 		f.store.sink.synced(f.res.kind)
 	}
-	return nil
+	return err
 }
+
+// isMissing reports whether err says that the server is too old to have the kind. It may be a newer one the next time.
+func (f *follower) isMissing(err error) bool { return f.res.optional && apierrors.IsNotFound(err) }
 
 // pageSize is how many objects a server may send as one answer, where it would have to read them from etcd. What it has in its
 // cache it sends at once.

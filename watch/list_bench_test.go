@@ -113,7 +113,7 @@ func busySlice(i, endpoints int) discoveryv1.EndpointSlice {
 	for e := range endpoints {
 		node, zone := fmt.Sprintf("node-%04d", (i*endpoints+e)%2000), fmt.Sprintf("zone-%d", e%3)
 		s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{
-			Addresses:  []string{fmt.Sprintf("10.%d.%d.%d", 64+i>>12, i>>4&255, i&15<<4+e)},
+			Addresses:  []string{fmt.Sprintf("10.%d.%d.%d", 64+i>>11, i>>3&255, i&7<<5+e)},
 			Conditions: discoveryv1.EndpointConditions{Ready: &yes, Serving: &yes, Terminating: &no},
 			NodeName:   &node, Zone: &zone,
 			TargetRef: &corev1.ObjectReference{Kind: "Pod", Namespace: s.Namespace, Name: fmt.Sprintf("%s-6d4b75cb6d-%05d", service, e), UID: "0b6f8a5c-6a58-4f1e-9b0f-0d5b1f6d2a13"},

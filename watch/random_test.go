@@ -2,10 +2,12 @@ package watch
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -160,4 +162,54 @@ func TestListInPortions(t *testing.T) {
 	if r.calls != 3 {
 		t.Errorf("the same list again was told in %d calls", r.calls-3)
 	}
+}
+
+// While a store is brought up to date by a list it takes no more memory than before: what is in the list is there once.
+func TestListInPlace(t *testing.T) {
+	const endpoints = 20
+	s := newStore(&serialSink{sink: discard{}})
+	res := resourceOf(cluster.KindSlice, cluster.Needs{})
+	body := encode(wire.Protobuf, manySlices(1000, endpoints))
+	before := liveHeap()
+	readList(t, s, res, body)
+	steady := liveHeap() - before
+	peak := uint64(0)
+	watched := *res
+	count := 0
+	watched.reduce = func(object []byte, enc wire.Encoding) (reduced, error) {
+		if count++; count%100 == 0 {
+			peak = max(peak, liveHeap()-before)
+		}
+		return res.reduce(object, enc)
+	}
+	readList(t, s, &watched, body)
+	runtime.KeepAlive(s)
+	t.Logf("%d bytes per endpoint; at most %d while listing again", steady/1000/endpoints, peak/1000/endpoints)
+	if limit := steady + steady/4; peak > limit {
+		t.Errorf("a second list took %d bytes, with %d in the steady state", peak, steady)
+	}
+}
+
+// No object, however mangled, stops the server.
+func FuzzReduce(f *testing.F) {
+	f.Add(must(service("web", "10.96.1.1").Marshal()), must(json.Marshal(serviceImport("imp", "10.96.9.1"))))
+	f.Add(must(slice("web-1", "10.0.0.1").Marshal()), []byte(`{"metadata":{"name":"x"},"spec":{"externalName":1}}`))
+	f.Add(must(pod("web-0", "10.0.0.1").Marshal()), []byte(`{"endpoints":[{"addresses":["::1"]}],"addressType":"FQDN"}`))
+	f.Add(must(node("node-1").Marshal()), []byte(`null`))
+	needs := everything
+	needs.PodNames = true
+	f.Fuzz(func(t *testing.T, protobuf, json []byte) {
+		for kind := range cluster.Kinds {
+			res := resourceOf(kind, needs)
+			for enc, object := range map[wire.Encoding][]byte{wire.Protobuf: protobuf, wire.JSON: json} {
+				r, err := res.reduce(object, enc)
+				if err == nil && r.value == nil && r.flaw == nil {
+					t.Errorf("%s: an object became nothing, and nobody says why", kind)
+				}
+				if r.value != nil && (r.value.Key() != r.key || r.value.Kind() != kind) {
+					t.Errorf("%s %s became %s %s", kind, r.key, r.value.Kind(), r.value.Key())
+				}
+			}
+		}
+	})
 }

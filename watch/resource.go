@@ -6,6 +6,7 @@ import (
 	"net/url"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -24,6 +25,8 @@ type resource struct {
 	fields string               // a field selector, "" for all
 	accept string
 	reduce reducer
+	// optional says that older servers do not have the kind, which then counts as there being none of it.
+	optional bool
 }
 
 // reducer reads one object. The results are good until it is called again, but for the value, which stays.
@@ -70,6 +73,10 @@ func resourceOf(kind cluster.Kind, needs cluster.Needs) *resource {
 			res.fields = "metadata.name=" + needs.NodeName
 		}
 		res.reduce = reduceWith(c.Node, empty)
+	case cluster.KindRange:
+		res.path, res.group.Group = "/apis/networking.k8s.io/v1/servicecidrs", networkingv1.GroupName
+		res.goType, res.optional = "*v1.ServiceCIDR", true // since Kubernetes 1.33
+		res.reduce = reduceWith(c.Range, empty)
 	}
 	return res
 }
@@ -107,7 +114,7 @@ func reduceWith[T any, P interface {
 		var none V
 		value, err := convert(read)
 		if value != none {
-			r.value = value
+			r.value, r.key = value, value.Key()
 		}
 		r.flaw = err
 		return r, nil

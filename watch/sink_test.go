@@ -22,7 +22,7 @@ type recorder struct {
 	news   *sync.Cond
 	state  map[string]cluster.Object // by kind and key
 	synced []cluster.Kind
-	log    []string // every change: "+ services prod/web", "~ ...", "- ..."
+	log    []string // every call: "+ services prod/web", "~ ...", "- ...", "synced services"
 	calls  int      // of Apply
 	late   bool
 }
@@ -67,6 +67,7 @@ func (r *recorder) Synced(kind cluster.Kind) {
 		r.t.Errorf("%s were synced twice", kind)
 	}
 	r.synced = append(r.synced, kind)
+	r.log = append(r.log, "synced "+kind.String())
 }
 
 // enter guards a call: there must be one at a time.

@@ -143,6 +143,7 @@ spec: {clusterIP: 10.96.1.1, ports: [{port: 80, nodePort: 30080}]}`,
 metadata:
   namespace: prod
   name: web
+  creationTimestamp: "2026-11-21T07:16:00Z"
   labels: {service.kubernetes.io/service-proxy-name: "", service.kubernetes.io/headless: ""}
   annotations: {service.kubernetes.io/topology-mode: Auto}
 spec:
@@ -167,7 +168,7 @@ status:
     - {hostname: lb.example.com}`,
 		want: "prod/web 10.96.1.1 external 192.0.2.1 balanced 203.0.113.1 203.0.113.2 for 198.51.100.0/24 2001:db8::/32 " +
 			"affinity 60s internal-local external-local health 32000 PreferSameNode load-balancer topology auto " +
-			"not-ready other-proxy headless-label",
+			"not-ready other-proxy headless-label created 1795245360",
 	}, {
 		name: "affinity by default", needs: routes,
 		object: `
@@ -260,6 +261,14 @@ ports: [{name: any}, {}, {port: 70000}, {port: -1}, {port: 8080, protocol: TCQ}]
 		want: "prod/web-1 of web any:tcp/0 :tcp/0",
 		flaw: `"prod/web-1": port "": the number 70000 is not one (and 2 more)`,
 	}, {
+		name: "not for proxies", needs: routes, object: `
+metadata: {namespace: prod, name: db-1, labels: {kubernetes.io/service-name: db, service.kubernetes.io/headless: ""}}`,
+		want: "prod/db-1 of db headless-label",
+	}, {
+		name: "not for proxies, which DNS does not mind", object: `
+metadata: {namespace: prod, name: db-1, labels: {kubernetes.io/service-name: db, service.kubernetes.io/headless: ""}}`,
+		want: "prod/db-1 of db",
+	}, {
 		name: "no Service", object: `{metadata: {namespace: prod, name: lone.slice}}`,
 		want: "prod/lone.slice of ",
 	}, {
@@ -347,6 +356,19 @@ spec: {taints: [{key: ToBeDeletedByClusterAutoscaler, effect: NoSchedule}]}`,
 		flaw: `"node-1": spec.podCIDRs: "10.1.0.0/33" is not a range of addresses`,
 	}, {
 		name: "no name", object: `{}`, flaw: "a Node without a name",
+	}})
+}
+
+func TestRange(t *testing.T) {
+	run(t, (*Converter).Range, []conversion{{
+		name: "dual stack", object: `{metadata: {name: kubernetes}, spec: {cidrs: [10.96.0.0/12, "fd00:10:96::/112"]}}`,
+		want: "kubernetes 10.96.0.0/12 fd00:10:96::/112",
+	}, {
+		name: "bad", object: `{metadata: {name: kubernetes}, spec: {cidrs: [all, 10.96.0.1/12]}}`,
+		want: "kubernetes 10.96.0.0/12",
+		flaw: `"kubernetes": spec.cidrs: "all" is not a range of addresses`,
+	}, {
+		name: "no name", object: `{}`, flaw: "a ServiceCIDR without a name",
 	}})
 }
 

@@ -26,6 +26,8 @@ func show(value cluster.Object) string {
 		w.when(v.Headless, "headless")
 		addAll(w, v.IPs)
 		w.ports(v.Ports)
+	case *cluster.Range:
+		addAll(w, v.Prefixes)
 	case *cluster.Node:
 		addAll(w, v.Addresses)
 		addAll(w, v.PodCIDRs)
@@ -92,6 +94,7 @@ func (w *line) routing(r *cluster.Routing) {
 	w.when(r.PublishNotReady, "not-ready")
 	w.when(r.OtherProxy, "other-proxy")
 	w.when(r.HeadlessLabel, "headless-label")
+	w.when(r.Created != 0, "created %d", r.Created)
 }
 
 func (w *line) slice(s *cluster.Slice) {
@@ -105,6 +108,7 @@ func (w *line) slice(s *cluster.Slice) {
 		}
 		w.add("[%s]", endpoint(name, &e))
 	}
+	w.when(s.HeadlessLabel, "headless-label")
 	w.when(s.Triggered != 0, "triggered %d", s.Triggered)
 }
 
