@@ -6,8 +6,10 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -23,10 +25,11 @@ var arrows = map[string][]string{
 	"journal": {},
 	"config":  {},
 
-	"records": {"cluster", "message"},
-	"watch":   {"cluster"},
-	"proxy":   {"cluster"},
-	"server":  {"message"},
+	"records":  {"cluster", "message"},
+	"watch":    {"cluster"},
+	"proxy":    {"cluster"},
+	"server":   {"message"},
+	"upstream": {"message"},
 
 	"plugin":            {"config", "journal", "message", "server"},
 	"plugin/env":        {"journal"},
@@ -165,4 +168,43 @@ func hidden(err error) error {
 		return err
 	}
 	return fs.SkipDir
+}
+
+// TestDependencies: each module that is imported stands in docs/dependencies.md, and no other.
+func TestDependencies(t *testing.T) {
+	page, err := os.ReadFile("docs/dependencies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]bool{}
+	for _, row := range regexp.MustCompile(`(?m)^\| (\S+\.\S+.*?) \|`).FindAllStringSubmatch(string(page), -1) {
+		for _, name := range strings.Split(row[1], ", ") {
+			documented[strings.Fields(name)[0]] = false
+		}
+	}
+	const imports = `{{range .Imports}}{{println .}}{{end}}{{range .TestImports}}{{println .}}{{end}}{{range .XTestImports}}{{println .}}{{end}}`
+	out, err := exec.Command("go", "list", "-f", imports, "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, imported := range strings.Fields(string(out)) {
+		first, _, _ := strings.Cut(imported, "/")
+		if !strings.Contains(first, ".") || strings.HasPrefix(imported, module) {
+			continue
+		}
+		found := false
+		for name := range documented {
+			if under(imported, name) {
+				documented[name], found = true, true
+			}
+		}
+		if !found {
+			t.Errorf("%s is imported and not in docs/dependencies.md", imported)
+		}
+	}
+	for name, used := range documented {
+		if !used {
+			t.Errorf("%s stands in docs/dependencies.md and is not imported", name)
+		}
+	}
 }

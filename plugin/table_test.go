@@ -1,6 +1,8 @@
 package plugin
 
 import (
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -29,6 +31,30 @@ func TestRows(t *testing.T) {
 		}
 		if _, ok := foreign[d.name]; ok {
 			t.Errorf("%s is CoreDNS's own and listed as foreign", d.name)
+		}
+	}
+}
+
+// TestDocumented: the page about the Corefile has a row for each directive, in this order and with these words.
+func TestDocumented(t *testing.T) {
+	page, err := os.ReadFile("../docs/corefile.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile("(?m)^\\| `(\\w+)` \\| (.*) \\| (yes|not yet) \\| (.*?) ?\\|$").FindAllStringSubmatch(string(page), len(table))
+	if len(rows) != len(table) {
+		t.Fatalf("%d rows", len(rows))
+	}
+	for i, d := range table {
+		state := "yes"
+		if d.build == nil {
+			state = "not yet"
+		}
+		if row := rows[i]; row[1] != d.name || row[3] != state || row[4] != d.instead {
+			t.Errorf("row %q, want %s, %s, %q", row[0], d.name, state, d.instead)
+		}
+		if d.build != nil && !strings.Contains(string(page), "\n### "+d.name+"\n") {
+			t.Errorf("no section about %s", d.name)
 		}
 	}
 }
