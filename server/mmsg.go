@@ -74,10 +74,14 @@ func (in *inbox) receive(raw syscall.RawConn) error {
 }
 
 // receiveNow is receive without waiting; it reports whether there is no need to.
+//
+// The call is a raw one, as is that of sendNow: it never blocks and lasts some 0.1 ms at most. Told of it, Go's scheduler
+// would look for other work after 0.02 ms and wake further threads, which takes a fourth of the processor time under load
+// and half of it at 5,000 queries a second.
 func (in *inbox) receiveNow(fd uintptr) bool {
 	var n uintptr
 	for in.errno = unix.EINTR; in.errno == unix.EINTR; {
-		n, _, in.errno = unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&in.headers[0])), batchLen, unix.MSG_DONTWAIT, 0, 0)
+		n, _, in.errno = unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&in.headers[0])), batchLen, unix.MSG_DONTWAIT, 0, 0)
 	}
 	if in.errno == 0 {
 		in.count = int(n)
@@ -176,7 +180,7 @@ func (out *outbox) send(raw syscall.RawConn) error {
 // sendNow is send without waiting; it reports whether there is no need to.
 func (out *outbox) sendNow(fd uintptr) bool {
 	for out.sent < out.count {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&out.headers[out.sent])), uintptr(out.count-out.sent), unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&out.headers[out.sent])), uintptr(out.count-out.sent), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
 			out.sent += int(n)
