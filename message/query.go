@@ -17,6 +17,7 @@ type Query struct {
 	Depth     int      // how many questions deep inside the Resolver this one is
 	Listener  string   // the name of the listener that it came by: "dns://:53"
 	Refresh   bool     // nobody waits for the answer: the Resolver asks so that steps can keep it
+	Original  *Query   // what the client asked, where a step has changed the question since; else nil, see First
 
 	ID      uint16
 	Bits    uint16 // the header's second word as it came

@@ -1,8 +1,10 @@
 package message
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math/rand/v2"
+	"slices"
 )
 
 // Section is a part of a message that holds records. They are filled in their order.
@@ -33,6 +35,9 @@ type Reply struct {
 	RecursionAvailable bool
 	Authenticated      bool // DNSSEC proved it; the client is told if it can tell what that means (RFC 6840 section 5.7)
 
+	// Revisions want to see the reply when it is complete, the last of them first. A step appends its own.
+	Revisions []Revision
+
 	query    *Query
 	buf      []byte
 	room     int // what buf may grow to, room for OPT set aside
@@ -47,11 +52,12 @@ type Reply struct {
 	whole    bool    // more may be written than the client takes, see Whole
 	source   *Packed // what Take took, as long as nothing else was written
 	options  []byte
+	own      uint16 // the size in bytes that OPT announces; 0 is OwnUDPSize
 }
 
 // Begin starts a reply to q in out, whose contents are overwritten: a header, and the question where there was one.
 func (r *Reply) Begin(q *Query, out []byte) {
-	*r = Reply{query: q, buf: append(out[:0], make([]byte, HeaderLen)...), options: r.options[:0]}
+	*r = Reply{query: q, buf: append(out[:0], make([]byte, HeaderLen)...), options: r.options[:0], Revisions: r.Revisions[:0]}
 	if q.hasName {
 		r.buf = append(r.buf, q.asked[:q.nameLen]...)
 		r.buf = binary.BigEndian.AppendUint16(r.buf, uint16(q.Type))
@@ -65,19 +71,18 @@ func (r *Reply) Begin(q *Query, out []byte) {
 }
 
 // Continue begins r as a reply to q, a copy of the query that earlier replies to, with what the steps so far have set for
-// good: Shuffle and the options. earlier is free to be used again.
+// good: Shuffle, the options, the Revisions. earlier is free to be used again.
 func (r *Reply) Continue(earlier *Reply, q *Query, out []byte) {
 	r.Begin(q, out)
-	r.Shuffle, r.whole = earlier.Shuffle, earlier.whole
-	r.options = append(r.options, earlier.options...)
-	r.room -= len(r.options)
+	r.keep(earlier)
+	r.Revisions = slices.Clone(earlier.Revisions)
 }
 
 // Reset takes back everything that was written behind the question, and what the fields say.
 func (r *Reply) Reset() {
 	*r = Reply{
 		Shuffle: r.Shuffle, query: r.query, buf: r.buf[:r.question], room: r.room, question: r.question, options: r.options,
-		whole: r.whole,
+		whole: r.whole, own: r.own, Revisions: r.Revisions,
 	}
 }
 
@@ -106,8 +111,10 @@ func (r *Reply) RecordNamed(section Section, wire []byte, typ Type, ttl uint32) 
 	r.fixed(typ, ttl)
 }
 
+// fixed writes what stands between owner and data. The class is the question's.
 func (r *Reply) fixed(typ Type, ttl uint32) {
-	r.buf = append(r.buf, byte(typ>>8), byte(typ), 0, byte(ClassIN), byte(ttl>>24), byte(ttl>>16), byte(ttl>>8), byte(ttl), 0, 0)
+	class := r.query.Class
+	r.buf = append(r.buf, byte(typ>>8), byte(typ), byte(class>>8), byte(class), byte(ttl>>24), byte(ttl>>16), byte(ttl>>8), byte(ttl), 0, 0)
 	r.data = len(r.buf)
 }
 
@@ -274,6 +281,12 @@ func (r *Reply) Finish() []byte {
 	if r.query.EDNS.Present {
 		r.opt()
 	}
+	r.header()
+	return r.buf
+}
+
+// header writes the header.
+func (r *Reply) header() {
 	h := r.buf[:HeaderLen]
 	binary.BigEndian.PutUint16(h, r.query.ID)
 	binary.BigEndian.PutUint16(h[2:], r.Bits()|uint16(r.Rcode&0xF))
@@ -285,7 +298,6 @@ func (r *Reply) Finish() []byte {
 	for i, n := range r.counts {
 		binary.BigEndian.PutUint16(h[6+2*i:], n)
 	}
-	return r.buf
 }
 
 // opt appends the OPT record: our own size, version 0, the client's DO bit, and the options (RFC 6891 section 6.1).
@@ -294,8 +306,8 @@ func (r *Reply) opt() {
 	if r.query.EDNS.DO && r.Rcode != BadVers {
 		do = 0x80
 	}
-	n := len(r.options)
-	r.buf = append(r.buf, 0, 0, byte(TypeOPT), byte(OwnUDPSize>>8), byte(OwnUDPSize&0xFF), byte(r.Rcode>>4), 0, do, 0, byte(n>>8), byte(n))
+	n, own := len(r.options), cmp.Or(r.own, OwnUDPSize)
+	r.buf = append(r.buf, 0, 0, byte(TypeOPT), byte(own>>8), byte(own), byte(r.Rcode>>4), 0, do, 0, byte(n>>8), byte(n))
 	r.buf = append(r.buf, r.options...)
 	r.counts[Additional]++
 }

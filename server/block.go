@@ -14,6 +14,14 @@ type Block struct {
 
 // Step is a directive on a query's way. It answers, passes on, or asks to be called again where it may wait. Steps are
 // called from many goroutines at once.
+//
+// A step that has to see what the others make of the query, or to ask them something else, appends a message.Revision to
+// the reply and passes on. The server calls that with the complete reply, before the observers see it, and wherever the
+// query has been parked in the meantime. It does without for an answer that it gives up itself: SERVFAIL after a panic,
+// or where too many queries are parked.
+//
+// A step that changes the question calls Query.Change, changes it, and begins the reply anew (Reply.Restart); its revision
+// begins it anew once more, as a reply to what the client asked (Query.First).
 type Step interface {
 	Serve(q *message.Query, r *message.Reply) message.Verdict
 }

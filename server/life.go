@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/waypost/waypost/message"
@@ -12,17 +13,20 @@ import (
 // The life of a query, from the socket loop that received it to the bytes that the loop sends:
 //
 //	respond   reads it (message.Query.Parse), chooses the block, asks whether that may be answered at all,
-//	walk      has the block's steps look at it, of which one appends the answer to the reply,
+//	walk      has the block's steps look at it, of which one appends the answer to the reply, and then the steps before
+//	          that one which wanted to see what comes of it (message.Reply.Revisions),
 //	close     shows it to the observers and finishes the message.
 //
 // A step that has to wait parks the query: respond then returns it as a parked one, which goes on from that same step in
-// a goroutine of its own and gives its answer to the socket later.
+// a goroutine of its own and gives its answer to the socket later. A step that wants to see the reply may ask the steps
+// behind it another question instead of having that sent.
 
 // desk is where one goroutine answers queries: a query and its reply, used again for each.
 type desk struct {
-	server *Server
-	q      message.Query
-	r      message.Reply
+	server   *Server
+	q        message.Query
+	r        message.Reply
+	revising []int // which step asked for each of the reply's Revisions
 }
 
 // arrived says where the next packet comes from. local is the address it was sent to.
@@ -47,6 +51,7 @@ func (d *desk) respond(packet, out []byte) (reply []byte, later *parked) {
 		return message.Rejection(q, out), nil
 	}
 	r.Begin(q, out)
+	d.revising = d.revising[:0]
 	c := d.server.chains.Load().find(q)
 	if !d.server.admits(c, q, r) {
 		return r.Finish(), nil
@@ -71,55 +76,107 @@ func (s *Server) admits(c *chain, q *message.Query, r *message.Reply) bool {
 	return false
 }
 
-// walk gives the query to the steps of a chain, from one on, until one of them has dealt with it.
+// walk gives the query to the steps of a chain, from one on, until one of them has dealt with it, and then the reply to
+// those who wanted to see it. From completed on there is a reply already.
 func (d *desk) walk(c *chain, from int) (reply []byte, later *parked) {
 	defer func() {
 		if v := recover(); v != nil {
 			reply, later = d.survive(v), nil
 		}
 	}()
-	for i := from; i < len(c.Steps); i++ {
-		switch c.Steps[i].Serve(&d.q, &d.r) {
+	for {
+		at, verdict := from, message.Done
+		if from != completed {
+			at, verdict = d.serve(c, from)
+		}
+		if verdict == message.Done {
+			at, verdict = d.revise()
+		}
+		switch verdict {
 		case message.Done:
 			return d.close(c), nil
 		case message.Park:
-			return d.park(c, i)
+			return d.park(c, at)
 		case message.Drop:
 			return nil, nil
 		}
+		from = at + 1
 	}
-	return d.fail(c, c.unanswered), nil
 }
 
-// close shows the finished reply to the observers. An error code without a record is written by the server itself, as
-// CoreDNS does for a plugin that returns one: not authoritative, and nobody's answer in the metrics.
-func (d *desk) close(c *chain) []byte {
-	r := &d.r
-	switch r.Rcode {
+// completed stands for the steps of a query that has its reply.
+const completed = -1
+
+// serve gives the query to the steps until one does not pass it on, and returns which one and what it did.
+func (d *desk) serve(c *chain, from int) (at int, verdict message.Verdict) {
+	for i := from; i < len(c.Steps); i++ {
+		if verdict := c.Steps[i].Serve(&d.q, &d.r); verdict != message.Next {
+			d.settle()
+			return i, verdict
+		}
+		if len(d.r.Revisions) > len(d.revising) {
+			d.revising = append(d.revising, i)
+		}
+	}
+	d.r.Fail(message.ServFail)
+	d.r.Err = c.unanswered
+	return completed, message.Done
+}
+
+// settle makes an error code without a record what CoreDNS makes of one that a plugin returns: the server's own reply, not
+// authoritative, and nobody's in the metrics.
+func (d *desk) settle() {
+	switch r := &d.r; r.Rcode {
 	case message.ServFail, message.Refused, message.FormErr, message.NotImp:
 		if r.Empty() {
 			r.Fail(r.Rcode)
 			r.By = ""
 		}
 	}
-	for _, o := range c.Observers {
-		o.Observe(&d.q, r)
-	}
-	return r.Finish()
 }
 
-// fail closes a query that went wrong with SERVFAIL.
+// revise shows the reply to the revisions, until one wants the query to go another way: back to the steps behind the one
+// that is returned, or off the socket loop.
+func (d *desk) revise() (at int, verdict message.Verdict) {
+	for n := len(d.revising) - 1; n >= 0; n-- {
+		switch verdict := d.r.Revisions[n].Revise(&d.q, &d.r); verdict {
+		case message.Done:
+			d.r.Revisions, d.revising = d.r.Revisions[:n], d.revising[:n]
+		case message.Park:
+			return completed, verdict
+		default:
+			return d.revising[n], verdict
+		}
+	}
+	return completed, message.Done
+}
+
+// close shows the finished reply to the observers.
+func (d *desk) close(c *chain) []byte {
+	for _, o := range c.Observers {
+		o.Observe(&d.q, &d.r)
+	}
+	return d.r.Finish()
+}
+
+// fail closes a query that the server itself has to give up, without the steps' having a say in it.
 func (d *desk) fail(c *chain, err error) []byte {
-	d.r.Fail(message.ServFail)
+	d.giveUp()
 	d.r.Err = err
 	return d.close(c)
+}
+
+// giveUp makes the reply SERVFAIL to what the client asked.
+func (d *desk) giveUp() {
+	d.r.Restart(d.q.First())
+	d.r.Fail(message.ServFail)
+	d.r.By, d.r.Err = "", nil
 }
 
 // survive answers a query whose step or observer panicked.
 func (d *desk) survive(v any) []byte {
 	d.server.panicked(v, debug.Stack())
-	d.r.Fail(message.ServFail)
-	d.r.By, d.r.Err = "", nil
+	d.giveUp()
 	d.server.dropped(&d.q, &d.r)
 	return d.r.Finish()
 }
@@ -149,7 +206,7 @@ func (s *Server) Resolve(from *message.Query, name message.Name, typ message.Typ
 type parked struct {
 	desk
 	chain *chain
-	step  int
+	step  int // where it goes on
 }
 
 // Errors of queries that could not be parked.
@@ -158,7 +215,7 @@ var (
 	errParked = errors.New("server: a directive wanted to wait where it must not")
 )
 
-// park makes a copy of the query, which goes on with step i once resume is called.
+// park makes a copy of the query, which goes on with step i, or with the revisions of its reply, once resume is called.
 func (d *desk) park(c *chain, i int) ([]byte, *parked) {
 	if d.q.MayBlock || d.q.Depth > 0 {
 		return d.fail(c, errParked), nil
@@ -170,7 +227,12 @@ func (d *desk) park(c *chain, i int) ([]byte, *parked) {
 	p.server = d.server
 	p.q = *d.q.Detach()
 	p.q.MayBlock = true
-	p.r.Continue(&d.r, &p.q, make([]byte, 0, message.MinUDPSize))
+	p.revising = slices.Clone(d.revising)
+	if i == completed {
+		p.r.Move(&d.r, &p.q)
+	} else {
+		p.r.Continue(&d.r, &p.q, make([]byte, 0, message.MinUDPSize))
+	}
 	return nil, p
 }
 
