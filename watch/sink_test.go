@@ -150,3 +150,21 @@ func (r *recorder) follow(source cluster.Source) (stop func()) {
 	r.t.Cleanup(stop)
 	return stop
 }
+
+// lines collects what is logged.
+type lines struct {
+	mu   sync.Mutex
+	text []string
+}
+
+func (l *lines) add(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, err.Error())
+}
+
+func (l *lines) all() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.text)
+}
