@@ -82,7 +82,7 @@ func (n node) append(line []byte, q *message.Query, r *message.Reply, took time.
 	case class:
 		return appendCode(line, dns.ClassToString[uint16(q.Class)], "CLASS", uint16(q.Class))
 	case name:
-		return message.AppendName(line, q.Lower())
+		return message.AppendName(line, q.First().Lower())
 	case proto:
 		return append(line, q.Transport.String()...)
 	case size:

@@ -51,10 +51,10 @@ func (l *Log) Observe(q *message.Query, r *message.Reply) {
 	l.journal.Write(append(line, '\n'))
 }
 
-// rule is the first that has the query's name, nil where none does.
+// rule is the first that has the name which the client asked for, nil where none does.
 func (l *Log) rule(q *message.Query) *rule {
 	for i := range l.rules {
-		if q.Under(l.rules[i].zone) {
+		if q.First().Under(l.rules[i].zone) {
 			return &l.rules[i]
 		}
 	}
@@ -73,7 +73,7 @@ func (l *Log) object(q *message.Query, r *message.Reply, took time.Duration, lin
 	l.log.LogAttrs(context.Background(), slog.LevelInfo, line,
 		slog.String("client_ip", q.From.Addr().Unmap().String()),
 		slog.Int("client_port", int(q.From.Port())),
-		slog.String("qname", string(message.AppendName(nil, q.Lower()))),
+		slog.String("qname", string(message.AppendName(nil, q.First().Lower()))),
 		slog.String("qtype", dns.Type(q.Type).String()),
 		slog.String("qclass", dns.Class(q.Class).String()),
 		slog.String("protocol", q.Transport.String()),

@@ -37,8 +37,9 @@ func (o *Observer) series(q *message.Query) *series {
 	if o.only != nil {
 		return o.only
 	}
-	for i := 0; i <= q.Labels(); i++ {
-		if s, ok := o.zones[message.Name(q.Suffix(i))]; ok {
+	first := q.First()
+	for i := 0; i <= first.Labels(); i++ {
+		if s, ok := o.zones[message.Name(first.Suffix(i))]; ok {
 			return s
 		}
 	}
