@@ -5,6 +5,7 @@ package plugin
 import (
 	"errors"
 	"fmt"
+	"regexp"
 
 	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/journal"
@@ -143,8 +144,18 @@ func (b *block) build(d directive) error {
 	if d.link {
 		b.links = append(b.links, d.name)
 	}
-	return said.Error(d.build(b, said))
+	return said.Error(located(said.Pos, d.build(b, said)))
 }
+
+// located gives an error the directive's place, unless it says more exactly already what line it is about.
+func located(pos config.Pos, err error) error {
+	if err == nil || exact.MatchString(err.Error()) {
+		return err
+	}
+	return pos.Errorf("%w", err)
+}
+
+var exact = regexp.MustCompile(`:\d+ - (Error during parsing|Syntax error): `)
 
 // env is what a directive of this block gets.
 func (b *block) env(name string) env.Env {

@@ -62,6 +62,8 @@ func TestErrors(t *testing.T) {
 		{"the directive's own", ". {\nerrors file\n}", "plugin/errors: Corefile:2 - Error during parsing: invalid log file: file"},
 		{"the table's order decides which is first", "a {\nlog {\nx\n}\n}\nb {\nbind x\n}",
 			"plugin/bind: Corefile:7 - Error during parsing: not a valid IP address or interface name: \"x\""},
+		{"without a place of its own", ". {\nkubernetes cluster.local {\nkubeconfig /nonexistent\n}\n}",
+			"plugin/kubernetes: Corefile:2 - Error during parsing: stat /nonexistent: no such file or directory"},
 		{"once", ". {\nready\nready\n}", "plugin/ready: Corefile:3 - Error during parsing: this plugin can only be used once per Server Block"},
 		{"zone twice", ". {\nwhoami\n}\na . {\nwhoami\n}",
 			"cannot serve dns://.:53 - it is already defined (Corefile:4, first in Corefile:1)"},

@@ -78,12 +78,12 @@ func buildPrometheus(b *block, d *config.Directive) error {
 		return err
 	}
 	s, metrics := b.setup, b.setup.compiler.metrics
-	if !s.measured {
-		s.measured = true
-		s.onStart(metrics.Start)
-		s.onStop(metrics.Stop)
+	if s.prometheus == nil {
+		s.prometheus = prometheus.NewEndpoints(metrics, b.env("prometheus"))
+		s.onStart(s.prometheus.Start)
+		s.onStop(s.prometheus.Stop)
 	}
-	metrics.Add(o)
+	s.prometheus.Add(o)
 	b.observers = append(b.observers, func(listener string) (server.Observer, error) {
 		metrics.Enabled(listener, b.label(), "", b.links)
 		return metrics.Observer(listener, "", b.behind("prometheus"), b.config.Zones())

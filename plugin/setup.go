@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/waypost/waypost/plugin/health"
+	"github.com/waypost/waypost/plugin/prometheus"
 	"github.com/waypost/waypost/plugin/ready"
 )
 
@@ -20,7 +21,7 @@ type Setup struct {
 	blocks     []*block
 	ready      *ready.Ready
 	health     []*health.Health
-	measured   bool // there is a prometheus directive
+	prometheus *prometheus.Endpoints
 	stacktrace bool // a panic is logged with its stack
 
 	start []func(context.Context) error
@@ -63,7 +64,7 @@ func (s *Setup) Stop() {
 	}
 }
 
-// Panic counts and logs a panic which the server at a listener survived. It is meant for server.Config.
+// panicked counts and logs a panic that the server at a listener survived.
 func (s *Setup) panicked(listener string, value any, stack []byte) {
 	s.compiler.metrics.Panic()
 	text := fmt.Sprintf("Recovered from panic in server: %q %v", listener, value)

@@ -2,25 +2,19 @@
 package prometheus
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
-	"net"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 
 	client "github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/waypost/waypost/message"
-	"github.com/waypost/waypost/plugin/endpoint"
 	"github.com/waypost/waypost/plugin/env"
 )
 
-// Metrics are those of the process. Every address shows all of them, as in CoreDNS.
+// Metrics are those of the process. They count on whatever becomes of a Corefile.
 type Metrics struct {
 	registry *client.Registry
 	runtime  client.Collector
@@ -30,10 +24,6 @@ type Metrics struct {
 
 	mu     sync.Mutex
 	series map[labels]*series
-
-	log       *slog.Logger
-	addresses []string
-	endpoints []*endpoint.Endpoint
 }
 
 // New makes the metrics of the process. e.Metrics is not looked at: the registry is made here, see Registry.
@@ -49,7 +39,6 @@ func New(e env.Env) *Metrics {
 		}, []string{"server", "zone", "view", "name"}),
 		shards: e.Shards,
 		series: map[labels]*series{},
-		log:    e.Log,
 	}
 	build := client.NewGauge(client.GaugeOpts{
 		Name: "coredns_build_info", Help: "1, with what the program was built from.",
@@ -64,12 +53,9 @@ func New(e env.Env) *Metrics {
 // Registry is what /metrics shows.
 func (m *Metrics) Registry() client.Registerer { return m.registry }
 
-// Add takes up one prometheus directive. Each address is served once.
-func (m *Metrics) Add(o Options) {
-	if !slices.Contains(m.addresses, o.Address) {
-		m.addresses = append(m.addresses, o.Address)
-	}
-	if o.RuntimeMetrics && m.registry.Unregister(m.runtime) {
+// ShowRuntime shows all that the Go runtime knows of itself, from now on.
+func (m *Metrics) ShowRuntime() {
+	if m.registry.Unregister(m.runtime) {
 		m.runtime = collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsAll))
 		m.registry.MustRegister(m.runtime)
 	}
@@ -120,33 +106,3 @@ func (m *Metrics) Enabled(server, zone, view string, names []string) {
 
 // Panic counts a panic.
 func (m *Metrics) Panic() { m.panics.Inc() }
-
-// Start opens the endpoints. As in CoreDNS one that cannot be opened keeps nobody from being served; it is logged.
-func (m *Metrics) Start(context.Context) error {
-	handler := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
-	for _, address := range m.addresses {
-		e, err := endpoint.Open(address, "/metrics", handler)
-		if err != nil {
-			m.log.Error(fmt.Sprintf("Failed to start metrics handler: %v", err))
-			continue
-		}
-		m.endpoints = append(m.endpoints, e)
-	}
-	return nil
-}
-
-// Stop closes the endpoints.
-func (m *Metrics) Stop() {
-	for _, e := range m.endpoints {
-		e.Close()
-	}
-}
-
-// Addrs are where the endpoints listen.
-func (m *Metrics) Addrs() []net.Addr {
-	var addrs []net.Addr
-	for _, e := range m.endpoints {
-		addrs = append(addrs, e.Addr())
-	}
-	return addrs
-}

@@ -212,8 +212,10 @@ func TestRuntimeMetrics(t *testing.T) {
 	if strings.Contains(scrape(t, m), detail) {
 		t.Errorf("%s without runtime_metrics", detail)
 	}
-	m.Add(prometheus.Options{Address: "127.0.0.1:0", RuntimeMetrics: true})
-	m.Add(prometheus.Options{Address: "127.0.0.1:0", RuntimeMetrics: true})
+	environment, _ := plugintest.Env(t, "prometheus", journal.Text)
+	p := prometheus.NewEndpoints(m, environment)
+	p.Add(prometheus.Options{RuntimeMetrics: true})
+	p.Add(prometheus.Options{RuntimeMetrics: true})
 	if !strings.Contains(scrape(t, m), detail) {
 		t.Errorf("no %s with runtime_metrics", detail)
 	}
@@ -258,7 +260,9 @@ func TestConcurrent(t *testing.T) {
 	}
 	wait.Go(func() {
 		for range 20 {
-			scrape(t, m)
+			if _, err := m.Registry().(client.Gatherer).Gather(); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 	wait.Wait()
@@ -295,14 +299,19 @@ func BenchmarkObserve(b *testing.B) {
 // scrape returns what /metrics shows.
 func scrape(t testing.TB, m *prometheus.Metrics) string {
 	t.Helper()
-	if len(m.Addrs()) == 0 {
-		m.Add(prometheus.Options{Address: "127.0.0.1:0"})
-		if err := m.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(m.Stop)
+	environment, out := plugintest.Env(t, "prometheus", journal.Text)
+	p := prometheus.NewEndpoints(m, environment)
+	for _, address := range []string{"127.0.0.1:0", "127.0.0.1:0", "192.0.2.1:0"} { // of which the last is none of this host's
+		p.Add(prometheus.Options{Address: address})
 	}
-	response, err := http.Get("http://" + m.Addrs()[0].String() + "/metrics")
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer p.Stop()
+	if n, printed := len(p.Addrs()), out.Take(); n != 1 || !strings.HasPrefix(printed, "[ERROR] plugin/prometheus: Failed to start metrics handler: serve /metrics at \"192.0.2.1:0\": ") {
+		t.Errorf("%d endpoints, printed %q", n, printed)
+	}
+	response, err := http.Get("http://" + p.Addrs()[0].String() + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
