@@ -137,22 +137,18 @@ func (a *Answer) Clone() *Answer {
 }
 
 // Ordered returns an error if a CNAME record stands behind records of its target, where clients that read an answer once
-// from top to bottom lose the way.
+// from top to bottom lose the way. CNAME records alone may lead in a circle.
 func (a *Answer) Ordered() error {
 	seen := map[string]bool{}
 	for _, r := range a.Sections[answers] {
-		if r.Type == dns.TypeCNAME && seen[strings.ToLower(r.Data)] && !strings.EqualFold(r.Owner, r.Data) && !a.loops() {
+		if r.Type == dns.TypeCNAME && seen[strings.ToLower(r.Data)] {
 			return fmt.Errorf("the CNAME at %s stands behind the records of its target", r.Owner)
 		}
-		seen[strings.ToLower(r.Owner)] = true
+		if r.Type != dns.TypeCNAME {
+			seen[strings.ToLower(r.Owner)] = true
+		}
 	}
 	return nil
-}
-
-// loops reports whether the answer is nothing but CNAME records that lead back to where they begin.
-func (a *Answer) loops() bool {
-	rrs := a.Sections[answers]
-	return strings.EqualFold(rrs[0].Owner, rrs[len(rrs)-1].Data)
 }
 
 // String is the record as dig prints it.

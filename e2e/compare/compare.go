@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"github.com/waypost/waypost/e2e/ask"
 	"github.com/waypost/waypost/e2e/question"
 )
@@ -161,25 +163,40 @@ func (r *Report) String() string {
 			fmt.Fprintf(&b, "  departure %-12s %6d times: %s\n", d.Number, n, d.Name)
 		}
 	}
-	for _, m := range r.examples() {
+	kinds := r.kinds()
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		fmt.Fprintf(&b, "  %6d differ in: %s\n", len(kinds[kind]), kind)
+	}
+	for _, m := range examples(kinds) {
 		fmt.Fprintf(&b, "\ndig %s\ndiffers in: %s\n--- wanted\n%v+++ received\n%v", m.Question, m.What, m.Wanted, m.Received)
 	}
 	return b.String()
 }
 
-// examples picks differences to show, as unlike each other as there are.
-func (r *Report) examples() []Mismatch {
+// kind names what differences have in common.
+func (m *Mismatch) kind() string {
+	return fmt.Sprintf("%s, %s, %s for %s", m.What, dns.Type(m.Type), dns.RcodeToString[m.Received.Rcode], dns.RcodeToString[m.Wanted.Rcode])
+}
+
+// kinds sorts the differences into kinds.
+func (r *Report) kinds() map[string][]Mismatch {
 	slices.SortFunc(r.Differences, func(a, b Mismatch) int { return strings.Compare(a.Question, b.Question) })
 	kinds := map[string][]Mismatch{}
 	for _, m := range r.Differences {
-		kind := fmt.Sprint(m.What, m.Type, m.Wanted.Rcode, m.Received.Rcode)
-		kinds[kind] = append(kinds[kind], m)
+		kinds[m.kind()] = append(kinds[m.kind()], m)
 	}
+	return kinds
+}
+
+// examples picks differences to show, as unlike each other as there are.
+func examples(kinds map[string][]Mismatch) []Mismatch {
 	var examples []Mismatch
-	for round := 0; len(examples) < min(shown, len(r.Differences)); round++ {
+	for round, left := 0, true; left; round++ {
+		left = false
 		for _, kind := range slices.Sorted(maps.Keys(kinds)) {
 			if round < len(kinds[kind]) && len(examples) < shown {
 				examples = append(examples, kinds[kind][round])
+				left = true
 			}
 		}
 	}

@@ -1,7 +1,9 @@
 package compare
 
 import (
+	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -27,6 +29,8 @@ func Departures() []Departure {
 		{"4 (NS)", "NS at the apex is answered in any letter case", upperCaseNS},
 		{"11", "NOTIFY is not implemented", notify},
 		{"12 (FORMERR)", "a question that is missing is a format error", missingQuestion},
+		{"12 (FORMERR OPT)", "a format error keeps the OPT of a request whose own was sound", formatErrorOPT},
+		{"13 (size)", "an answer too long for any datagram is sent with TC", neverSent},
 		{"13", "TC says that wanted records are missing, not additional ones", onlyAdditionalCut},
 		{"12 (OPT)", "OPT has the server's own size and no reserved bits", ownOPT},
 	}
@@ -43,6 +47,9 @@ type Case struct {
 
 // zoneError reports whether the answer says that the name does not exist: NXDOMAIN, or what comes of falling through.
 func zoneError(a *Answer) bool {
+	if len(a.Sections[answers]) > 0 {
+		return false // that is of the target of a CNAME
+	}
 	return a.Rcode == dns.RcodeNameError || (a.Rcode == dns.RcodeServerFailure || a.Rcode == dns.RcodeRefused) && a.Flags&flagAA == 0
 }
 
@@ -67,10 +74,17 @@ func existingName(c *Case, a *Answer) (*Answer, error) {
 	}
 	exists, between, err := c.Oracle.Exists(c.Name)
 	passedOn := a.Rcode != dns.RcodeNameError
-	if err != nil || !exists || between && passedOn && strings.HasSuffix(strings.ToLower(c.Name), ".arpa.") {
+	if err != nil || !exists || between && passedOn && partlyReverse(c.Name) {
 		return nil, err
 	}
 	return c.noData()
+}
+
+// partlyReverse reports whether a name is the end of a reverse name: such names go on falling through where the Corefile
+// says so.
+func partlyReverse(name string) bool {
+	name = strings.ToLower(name)
+	return (dns.IsSubDomain("in-addr.arpa.", name) || dns.IsSubDomain("ip6.arpa.", name)) && !strings.HasPrefix(name, "dns.")
 }
 
 func missingSOA(c *Case, a *Answer) (*Answer, error) {
@@ -126,11 +140,18 @@ func unsendablePTR(c *Case, a *Answer) (*Answer, error) {
 	return want, nil
 }
 
+// notify expects what CoreDNS answers to an opcode that it does not implement either.
 func notify(c *Case, a *Answer) (*Answer, error) {
 	if len(c.Packet) < headerLen || c.Packet[2]>>3&0xf != dns.OpcodeNotify || a.None || a.Rcode == dns.RcodeFormatError {
 		return nil, nil
 	}
-	return &Answer{ID: a.ID, Flags: flagQR | dns.OpcodeNotify<<11, Rcode: dns.RcodeNotImplemented}, nil
+	packet := slices.Clone(c.Packet)
+	packet[2] ^= (dns.OpcodeNotify ^ dns.OpcodeUpdate) << 3
+	want, err := c.Oracle.exchange(&question.Question{Packet: packet, TCP: c.TCP})
+	if err == nil {
+		want.Flags ^= (dns.OpcodeNotify ^ dns.OpcodeUpdate) << 11
+	}
+	return want, err
 }
 
 func missingQuestion(c *Case, a *Answer) (*Answer, error) {
@@ -140,6 +161,68 @@ func missingQuestion(c *Case, a *Answer) (*Answer, error) {
 	want := a.Clone()
 	want.Rcode = dns.RcodeFormatError
 	return want, nil
+}
+
+// formatErrorOPT looks for an OPT record where the request's sections say one could be.
+func formatErrorOPT(c *Case, a *Answer) (*Answer, error) {
+	if a.None || a.Rcode != dns.RcodeFormatError || len(a.Question) > 0 {
+		return nil, nil
+	}
+	opt := findOPT(c.Packet)
+	if opt == nil {
+		return nil, nil
+	}
+	want := a.Clone()
+	want.OPT = &OPT{Size: OwnSize, Flags: uint16(opt.Hdr.Ttl) & 0x8000}
+	return want, nil
+}
+
+// findOPT returns the last OPT record of a packet that can be read up to there, nil if there is none.
+func findOPT(packet []byte) *dns.OPT {
+	if len(packet) < headerLen {
+		return nil
+	}
+	const most = 8 // records; a packet that claims more is not worth stepping through
+	off, counts := headerLen, [4]int{}
+	for i := range counts {
+		if counts[i] = int(binary.BigEndian.Uint16(packet[4+2*i:])); counts[i] > most {
+			return nil
+		}
+	}
+	for range counts[0] {
+		_, end, err := dns.UnpackDomainName(packet, off)
+		if off = end + 4; err != nil || off > len(packet) {
+			return nil
+		}
+	}
+	var found *dns.OPT
+	for range counts[1] + counts[2] + counts[3] {
+		rr, end, err := dns.UnpackRR(packet, off)
+		if err != nil {
+			break
+		}
+		if opt, ok := rr.(*dns.OPT); ok {
+			found = opt
+		}
+		off = end
+	}
+	return found
+}
+
+// maxDatagram is the most that a UDP datagram over IPv4 can carry, in bytes.
+const maxDatagram = 65507
+
+// neverSent expects as much of the answer over TCP as a datagram holds, see cutWrongly.
+func neverSent(c *Case, a *Answer) (*Answer, error) {
+	if !a.None || c.TCP || c.Limit() <= maxDatagram {
+		return nil, nil
+	}
+	whole, err := c.Oracle.Whole(c.Question)
+	if err != nil || whole.None || whole.Size <= maxDatagram {
+		return nil, err
+	}
+	whole.Flags |= flagTC
+	return whole, nil
 }
 
 // onlyAdditionalCut applies where CoreDNS cut nothing but additional records. How many of those are left depends on their

@@ -40,7 +40,7 @@ func NewOracle(server netip.AddrPort, zones []string, external map[string]string
 		return err
 	})
 	for i, name := range names {
-		if exist[i] && o.canonical(name) {
+		if exist[i] {
 			o.addAbove(strings.ToLower(name))
 		}
 	}
@@ -62,11 +62,6 @@ func parallel(n int, do func(i int) error) error {
 		})
 	}
 	return group.Wait()
-}
-
-// canonical reports whether a name is one that others may be said to be above of: "_" alone as a label is a wildcard.
-func (o *Oracle) canonical(name string) bool {
-	return !strings.HasPrefix(name, "_.") && !strings.Contains(name, "._.")
 }
 
 // addAbove marks the names between name and its zone's apex.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/miekg/dns"
 	core "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,7 +18,8 @@ import (
 type Vocabulary struct {
 	Namespaces []string
 	Services   []Service
-	Addresses  []Address // of Services, endpoints and Pods
+	Addresses  []Address // of Services, endpoints and Pods, some of each
+	Reverse    []string  // the reverse names of all endpoints
 }
 
 // Service is a Service, a ServiceImport, or the name that slices give to a Service that is not there.
@@ -154,6 +156,11 @@ func (v *vocabularyReader) addSlice(o *discovery.EndpointSlice) {
 	}
 	endpoints := slices.Clone(o.Endpoints)
 	slices.SortFunc(endpoints, func(a, b discovery.Endpoint) int { return strings.Compare(a.Addresses[0], b.Addresses[0]) })
+	for _, e := range endpoints {
+		if name, err := dns.ReverseAddr(e.Addresses[0]); err == nil {
+			v.Reverse = append(v.Reverse, name)
+		}
+	}
 	for _, e := range endpoints[:min(len(endpoints), hostsAsked)] {
 		if e.Hostname != nil {
 			s.addHost(*e.Hostname)
