@@ -23,12 +23,13 @@ type Sink interface {
 // Needs says what a listener wants to know, so that a source neither asks for nor keeps the rest. The zero value asks
 // for Services, EndpointSlices and Namespaces, as plain DNS does.
 type Needs struct {
-	NoSlices bool // leave EndpointSlices out
-	Pods     bool // Pods too
-	PodNames bool // keep Endpoint.Pod
-	Zones    bool // keep the endpoints' zones (Endpoint.Place)
-	Imports  bool // ServiceImports, and the slices that belong to them
-	Routes   bool // what the proxy needs: Service.Routing, all of Endpoint.Place, Nodes, Ranges
+	NoNamespaces bool // leave Namespaces out, which a proxy may not even be allowed to read
+	NoSlices     bool // leave EndpointSlices out
+	Pods         bool // Pods too
+	PodNames     bool // keep Endpoint.Pod
+	Zones        bool // keep the endpoints' zones (Endpoint.Place)
+	Imports      bool // ServiceImports, and the slices that belong to them
+	Routes       bool // what the proxy needs: Service.Routing, all of Endpoint.Place, Nodes, Ranges
 	// The rest narrows what is asked for.
 	Labels          string // a label selector for Services, slices and Pods; "" takes all
 	NamespaceLabels string // a label selector for Namespaces and ServiceImports; "" takes all
@@ -37,7 +38,11 @@ type Needs struct {
 
 // Kinds lists the kinds that are asked for, in the order of their numbers.
 func (n Needs) Kinds() []Kind {
-	kinds := []Kind{KindNamespace, KindService}
+	var kinds []Kind
+	if !n.NoNamespaces {
+		kinds = append(kinds, KindNamespace)
+	}
+	kinds = append(kinds, KindService)
 	if !n.NoSlices {
 		kinds = append(kinds, KindSlice)
 	}

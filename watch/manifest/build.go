@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -19,7 +20,9 @@ func (o *objects) build(needs cluster.Needs, s selectors, last *state) state {
 	o.complete()
 	c := fromapi.New(needs)
 	var next state
-	convert(o, &next, o.namespaces, s.namespaces, func(v *corev1.Namespace) labels.Set { return v.Labels }, c.Namespace)
+	if !needs.NoNamespaces {
+		convert(o, &next, o.namespaces, s.namespaces, func(v *corev1.Namespace) labels.Set { return v.Labels }, c.Namespace)
+	}
 	convert(o, &next, o.services, s.objects, func(v *corev1.Service) labels.Set { return v.Labels }, c.Service)
 	if !needs.NoSlices {
 		convert(o, &next, o.slices, s.objects, func(v *discoveryv1.EndpointSlice) labels.Set { return v.Labels }, c.Slice)
@@ -32,6 +35,7 @@ func (o *objects) build(needs cluster.Needs, s selectors, last *state) state {
 	}
 	if needs.Routes {
 		convert(o, &next, o.nodes.only(needs.NodeName), labels.Everything(), func(*corev1.Node) labels.Set { return nil }, c.Node)
+		convert(o, &next, o.ranges, labels.Everything(), func(*networkingv1.ServiceCIDR) labels.Set { return nil }, c.Range)
 	}
 	return next
 }

@@ -1,8 +1,8 @@
 // Package manifest makes a cluster out of manifests: a file or a folder of what `kubectl get svc,endpointslices,pods,ns -A
 // -o yaml` prints, or of what a person wrote for `kubectl apply`.
 //
-// It reads Services, EndpointSlices, Pods, Namespaces, Nodes and ServiceImports, in YAML of one or many documents or in
-// JSON, alone or in lists; all other kinds are passed over. Of a folder it reads the files *.yaml, *.yml and *.json that
+// It reads Services, EndpointSlices, Pods, Namespaces, Nodes, ServiceCIDRs and ServiceImports, in YAML of one or many documents
+// or in JSON, alone or in lists; all other kinds are passed over. Of a folder it reads the files *.yaml, *.yml and *.json that
 // are not hidden, and like `kubectl apply -f` no folder inside it. What a real cluster would add is added:
 //
 //   - an object without a namespace is in "default", and a namespace that is named but not described exists, with the

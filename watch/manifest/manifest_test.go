@@ -190,6 +190,11 @@ metadata: {name: n1, labels: {topology.kubernetes.io/zone: z1}}
 apiVersion: v1
 kind: Node
 metadata: {name: n2}
+---
+apiVersion: networking.k8s.io/v1
+kind: ServiceCIDR
+metadata: {name: kubernetes}
+spec: {cidrs: [10.96.0.0/12]}
 `}
 	const (
 		prod    = "+ namespace prod"
@@ -200,6 +205,7 @@ metadata: {name: n2}
 		plain   = slice + "10.244.1.1()rs 10.244.1.2()s"
 		bare    = "+ pod test/bare 10.244.1.5 fd00::5"
 		pod     = "+ pod test/p 10.244.1.3"
+		ranges  = "+ servicecidr kubernetes 10.96.0.0/12"
 		imp     = "+ serviceimport test/imp 10.97.0.1 http/80/tcp"
 	)
 	for _, tt := range []struct {
@@ -216,8 +222,9 @@ metadata: {name: n2}
 		{"labels", cluster.Needs{Labels: "app in (web)", Pods: true}, []string{prod, test, service, plain, pod}},
 		{"namespace labels", cluster.Needs{NamespaceLabels: "team=a", Imports: true}, []string{test, other, service, plain, imp}},
 		{"a namespace by the label the API server gives", cluster.Needs{NamespaceLabels: "kubernetes.io/metadata.name=prod", Imports: true}, []string{prod, other, service, plain}},
-		{"routes", cluster.Needs{Routes: true}, []string{prod, test, other, service, slice + "10.244.1.1(node=n1,zone=z1)rs 10.244.1.2()s", "+ node n1", "+ node n2"}},
-		{"routes of one node", cluster.Needs{Routes: true, NodeName: "n2"}, []string{prod, test, other, service, slice + "10.244.1.1(node=n1,zone=z1)rs 10.244.1.2()s", "+ node n2"}},
+		{"routes", cluster.Needs{Routes: true}, []string{prod, test, other, service, slice + "10.244.1.1(node=n1,zone=z1)rs 10.244.1.2()s", "+ node n1", "+ node n2", ranges}},
+		{"routes of one node", cluster.Needs{Routes: true, NodeName: "n2"}, []string{prod, test, other, service, slice + "10.244.1.1(node=n1,zone=z1)rs 10.244.1.2()s", "+ node n2", ranges}},
+		{"no namespaces", cluster.Needs{NoNamespaces: true}, []string{other, service, plain}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, kind := range tt.needs.Kinds() {

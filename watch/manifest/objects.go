@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kjson "sigs.k8s.io/json"
 
@@ -24,6 +25,7 @@ type objects struct {
 	pods       table[corev1.Pod]
 	imports    table[fromapi.ServiceImport]
 	nodes      table[corev1.Node]
+	ranges     table[networkingv1.ServiceCIDR]
 	warnings   []string
 }
 
@@ -41,6 +43,7 @@ func newObjects() *objects {
 		namespaces: table[corev1.Namespace]{}, services: table[corev1.Service]{},
 		slices: table[discoveryv1.EndpointSlice]{}, pods: table[corev1.Pod]{},
 		imports: table[fromapi.ServiceImport]{}, nodes: table[corev1.Node]{},
+		ranges: table[networkingv1.ServiceCIDR]{},
 	}
 }
 
@@ -111,6 +114,8 @@ func (o *objects) decodeKind(raw []byte, h *header, at place) error {
 		return decodeInto(o, o.namespaces, raw, h, at, func(v *corev1.Namespace) *metav1.ObjectMeta { return &v.ObjectMeta })
 	case typeMeta{"v1", "Node"}:
 		return decodeInto(o, o.nodes, raw, h, at, func(v *corev1.Node) *metav1.ObjectMeta { return &v.ObjectMeta })
+	case typeMeta{"networking.k8s.io/v1", "ServiceCIDR"}:
+		return decodeInto(o, o.ranges, raw, h, at, func(v *networkingv1.ServiceCIDR) *metav1.ObjectMeta { return &v.ObjectMeta })
 	case typeMeta{"v1", "Service"}:
 		return decodeInto(o, o.services, raw, h, at, func(v *corev1.Service) *metav1.ObjectMeta { return &v.ObjectMeta })
 	case typeMeta{"v1", "Pod"}:
@@ -149,7 +154,7 @@ func decodeInto[T any](o *objects, into table[T], raw []byte, h *header, at plac
 		return fmt.Errorf("%s: %s: metadata.name is missing", at, h.Kind)
 	}
 	switch h.Kind {
-	case "Namespace", "Node":
+	case "Namespace", "Node", "ServiceCIDR":
 		m.Namespace = ""
 	default:
 		m.Namespace = cmp.Or(m.Namespace, metav1.NamespaceDefault)

@@ -85,6 +85,10 @@ func describe(o cluster.Object) string {
 			words = append(words, ip.String())
 		}
 		words = append(words, ports(o.Ports)...)
+	case *cluster.Range:
+		for _, prefix := range o.Prefixes {
+			words = append(words, prefix.String())
+		}
 	}
 	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), " ")
 }
