@@ -111,26 +111,29 @@ func unsendable(t *testing.T, control *lab.ControlPlane, v variant) map[string][
 		t.Fatal(err)
 	}
 	for _, s := range list.Items {
-		if s.Labels[discovery.LabelServiceName] == "" {
+		if s.Labels[discovery.LabelServiceName] == "" && v.exposes(s.Namespace) {
 			for _, e := range s.Endpoints {
 				targets[reverseName(t, e.Addresses[0])] = nil
 			}
 		}
 	}
 	for _, s := range list.Items {
+		service := s.Labels[discovery.LabelServiceName]
+		if service == "" || s.AddressType == discovery.AddressTypeFQDN || !v.exposes(s.Namespace) {
+			continue
+		}
 		for _, e := range s.Endpoints {
-			service := s.Labels[discovery.LabelServiceName]
-			if service == "" || s.AddressType == discovery.AddressTypeFQDN || e.Hostname == nil {
-				continue
-			}
 			name := reverseName(t, e.Addresses[0])
-			if _, ok := targets[name]; ok {
-				target := *e.Hostname + "." + service + "." + s.Namespace + ".svc." + v.zones[0]
-				targets[name] = append(targets[name], target)
+			if _, ok := targets[name]; ok && e.Hostname != nil {
+				targets[name] = append(targets[name], *e.Hostname+"."+service+"."+s.Namespace+".svc."+v.zones[0])
 			}
 		}
 	}
 	return targets
+}
+
+func (v *variant) exposes(namespace string) bool {
+	return v.exposed == nil || slices.Contains(v.exposed, namespace)
 }
 
 func reverseName(t *testing.T, address string) string {

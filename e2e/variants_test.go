@@ -6,6 +6,7 @@ type variant struct {
 	corefile string
 	zones    []string // forward zones that are asked about
 	reverse  []string // reverse zones that are served; nil is in-addr.arpa and ip6.arpa
+	exposed  []string // the namespaces that are served; nil is all
 	probe    string   // a name that exists; "" is the API server's Service
 }
 
@@ -72,8 +73,9 @@ cluster.local in-addr.arpa ip6.arpa {
 }
 `},
 	{
-		name:  "namespaces, ttl 3600",
-		zones: []string{"cluster.local."},
+		name:    "namespaces, ttl 3600",
+		zones:   []string{"cluster.local."},
+		exposed: []string{"prod", "svc", "nosuch", "default"},
 		corefile: `
 . {
     kubernetes cluster.local in-addr.arpa ip6.arpa {

@@ -27,6 +27,7 @@ func Departures() []Departure {
 		{"1, 2, 3", "a name that exists, or has names below it, is NODATA for types it has not", existingName},
 		{"4 (SOA)", "SOA at a name that does not exist is a name error", missingSOA},
 		{"4 (NS)", "NS at the apex is answered in any letter case", upperCaseNS},
+		{"4 (ns.dns)", "ns.dns is answered in any letter case", upperCaseNSDNS},
 		{"11", "NOTIFY is not implemented", notify},
 		{"12 (FORMERR)", "a question that is missing is a format error", missingQuestion},
 		{"12 (FORMERR OPT)", "a format error keeps the OPT of a request whose own was sound", formatErrorOPT},
@@ -120,6 +121,24 @@ func upperCaseNS(c *Case, a *Answer) (*Answer, error) {
 	return want, nil
 }
 
+// upperCaseNSDNS does for the addresses of the zone's name servers what upperCaseNS does for their names.
+func upperCaseNSDNS(c *Case, a *Answer) (*Answer, error) {
+	lower := "ns.dns." + c.Oracle.Zone(c.Name)
+	if a.None || !c.served(a) || !strings.EqualFold(c.Name, lower) || c.Name == lower || len(a.Sections[answers]) > 0 {
+		return nil, nil
+	}
+	plain, err := c.Oracle.Ask(lower, c.Type)
+	if err != nil || len(plain.Sections[answers]) == 0 {
+		return nil, err
+	}
+	want := a.Clone()
+	want.Sections = plain.Sections
+	for i := range want.Sections[answers] {
+		want.Sections[answers][i].Owner = c.Name
+	}
+	return want, nil
+}
+
 func unsendablePTR(c *Case, a *Answer) (*Answer, error) {
 	targets, ok := c.Oracle.Unnamed[strings.ToLower(c.Name)]
 	if !a.None || !ok || c.Type != dns.TypePTR {
@@ -196,12 +215,12 @@ func findOPT(packet []byte) *dns.OPT {
 		}
 	}
 	var found *dns.OPT
-	for range counts[1] + counts[2] + counts[3] {
+	for i := range counts[1] + counts[2] + counts[3] {
 		rr, end, err := dns.UnpackRR(packet, off)
 		if err != nil {
 			break
 		}
-		if opt, ok := rr.(*dns.OPT); ok {
+		if opt, ok := rr.(*dns.OPT); ok && i >= counts[1]+counts[2] {
 			found = opt
 		}
 		off = end
