@@ -44,8 +44,7 @@ type conn struct {
 
 func newConn(l *tcpListener, tcp *net.TCPConn, raw syscall.RawConn, shard int) *conn {
 	c := &conn{listener: l, tcp: tcp, raw: raw, shard: shard, asked: time.Now()}
-	c.from = unmapped(tcp.RemoteAddr().(*net.TCPAddr).AddrPort())
-	c.local = unmapped(tcp.LocalAddr().(*net.TCPAddr).AddrPort())
+	c.from, c.local = addrPort(tcp.RemoteAddr()), addrPort(tcp.LocalAddr())
 	c.read = c.readNow
 	return c
 }

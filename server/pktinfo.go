@@ -37,8 +37,3 @@ func (a *ancillary) turn(n int) (netip.Addr, bool) {
 	}
 	return netip.Addr{}, false
 }
-
-// unmapped is addr with an IPv4 address in its own form.
-func unmapped(addr netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
-}

@@ -94,6 +94,7 @@ type Server struct {
 // opened, and why.
 func Listen(config Config) (*Server, error) {
 	s := &Server{config: config, limits: config.Limits.withDefaults(), closing: make(chan struct{})}
+	s.config.Blocks = nil // which SetBlocks may replace
 	s.parking.limit = int64(s.limits.Parked)
 	s.SetBlocks(config.Blocks)
 	addr, err := concrete(config.Addr)
@@ -248,6 +249,18 @@ func (s *Server) logf(format string, args ...any) {
 	if s.config.Logf != nil {
 		s.config.Logf(format, args...)
 	}
+}
+
+// addrPort is a socket's address, an IPv4 address in its own form; the zero AddrPort where the kernel did not tell.
+func addrPort(addr net.Addr) netip.AddrPort {
+	var ap netip.AddrPort
+	switch a := addr.(type) {
+	case *net.UDPAddr:
+		ap = a.AddrPort()
+	case *net.TCPAddr:
+		ap = a.AddrPort()
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 // quota counts what is taken of something limited.

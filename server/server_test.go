@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
 
 	"github.com/waypost/waypost/message"
 )
@@ -210,5 +211,43 @@ func TestGrace(t *testing.T) {
 	}
 	if err := s.Shutdown(context.Background()); !errors.Is(err, errUnanswered) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestLimits checks what the limits of the sockets do.
+func TestLimits(t *testing.T) {
+	var mu sync.Mutex
+	shards := make(map[int]bool)
+	note := step(func(q *message.Query, _ *message.Reply) message.Verdict {
+		mu.Lock()
+		defer mu.Unlock()
+		shards[q.Shard] = true
+		return message.Next
+	})
+	s := start(t, Config{Blocks: []*Block{block(t, ".", note, answering(1))}, Limits: Limits{Sockets: Shards + 2, ReceiveBuffer: 32 << 10}})
+	if len(s.udp) != Shards+2 {
+		t.Errorf("%d sockets", len(s.udp))
+	}
+	for range 200 {
+		exchange(t, "udp", s.Addr().String(), "x.")
+		exchange(t, "tcp", s.Addr().String(), "x.")
+	}
+	if len(shards) < Shards/2 {
+		t.Errorf("only shards %v", shards)
+	}
+	for shard := range shards {
+		if shard < 0 || shard >= Shards {
+			t.Errorf("shard %d", shard)
+		}
+	}
+	err := control(s.udp[0].raw, func(fd int) error {
+		size, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+		if size != 64<<10 { // the kernel doubles what is asked for, see socket(7)
+			t.Errorf("receive buffer of %d bytes", size)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

@@ -45,7 +45,7 @@ func listenTCP(s *Server, addr string) (*tcpListener, error) {
 		return nil, err
 	}
 	l := &tcpListener{server: s, listener: listener.(*net.TCPListener)}
-	l.local = unmapped(listener.Addr().(*net.TCPAddr).AddrPort())
+	l.local = addrPort(listener.Addr())
 	l.streams.New = func() any { return newStream(s) }
 	return l, nil
 }

@@ -42,7 +42,7 @@ func listenUDP(s *Server, addr string, shard int) (*udpLoop, error) {
 		conn.Close()
 		return nil, err
 	}
-	l := &udpLoop{conn: conn, raw: raw, local: unmapped(conn.LocalAddr().(*net.UDPAddr).AddrPort())}
+	l := &udpLoop{conn: conn, raw: raw, local: addrPort(conn.LocalAddr())}
 	l.server, l.q.Resolver, l.q.Shard, l.q.Transport = s, s, shard%Shards, message.UDP
 	l.in = newInbox(l.local.Addr().IsUnspecified())
 	l.out = newOutbox()

@@ -96,6 +96,9 @@ func TestUDPSource(t *testing.T) {
 		watch := step(func(q *message.Query, r *message.Reply) message.Verdict {
 			local.Store(q.Local)
 			from.Store(q.From)
+			if since := time.Since(q.Received); since < 0 || since > time.Minute {
+				t.Errorf("received %v ago", since)
+			}
 			return message.Next
 		})
 		s := start(t, Config{Addr: addr, Blocks: []*Block{block(t, ".", watch, parking(let))}})
