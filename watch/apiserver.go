@@ -53,13 +53,11 @@ type APIServer struct {
 	retry  backoff // each follower's to begin with
 }
 
-// Defaults of limits, and the bounds between which followers wait after failures.
+// Defaults of options.
 const (
 	defaultUserAgent = "waypost"
 	defaultQPS       = 5
 	defaultBurst     = 10
-	minRetry         = time.Second
-	maxRetry         = 30 * time.Second
 )
 
 // NewAPIServer reads the files that o names and checks all of it. It does not speak to the server yet.
@@ -85,7 +83,7 @@ func NewAPIServer(o Options) (*APIServer, error) {
 		needs:  o.Needs,
 		client: c,
 		report: newReporter(o.Log, o.Metrics),
-		retry:  backoff{min: minRetry, max: maxRetry},
+		retry:  backoff{min: minRetry},
 	}, nil
 }
 

@@ -30,7 +30,7 @@ func watching(t *testing.T, api *fakeAPI, change func(*Options)) (*recorder, fun
 	if err != nil {
 		t.Fatal(err)
 	}
-	source.retry = backoff{min: time.Millisecond, max: 5 * time.Millisecond}
+	source.retry = backoff{min: time.Microsecond}
 	r := newRecorder(t)
 	return r, r.follow(source)
 }

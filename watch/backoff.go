@@ -7,20 +7,20 @@ import (
 )
 
 // backoff says how long to wait before the next try: after a success not at all, then min, then twice as much after each
-// further failure, up to max, each give or take a half.
+// further failure, each give or take a half.
 type backoff struct {
-	min, max time.Duration
+	min      time.Duration
 	failures int
 }
 
-// next counts a failure and returns the time to wait.
-func (b *backoff) next() time.Duration {
+// next counts a failure and returns the time to wait: max, give or take a half, at most.
+func (b *backoff) next(max time.Duration) time.Duration {
 	b.failures++
 	if b.failures == 1 {
 		return 0
 	}
-	wait := b.max
-	if shift := b.failures - 2; shift < 16 && b.min<<shift < b.max {
+	wait := max
+	if shift := b.failures - 2; shift < 30 && b.min<<shift < max {
 		wait = b.min << shift
 	}
 	return wait/2 + rand.N(wait+1)

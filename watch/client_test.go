@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -198,14 +201,20 @@ func TestRetryAfter(t *testing.T) {
 }
 
 func TestBackoff(t *testing.T) {
-	b := backoff{min: time.Second, max: 30 * time.Second}
-	for round := range 100 {
-		for i, want := range []time.Duration{0, 1, 2, 4, 8, 16, 30, 30, 30} {
-			want *= time.Second
-			if got := b.next(); got < want/2 || got > want+want/2 {
-				t.Fatalf("round %d, failure %d: %v", round, i, got)
+	f := &follower{retry: backoff{min: minRetry}}
+	refused := fmt.Errorf("Get: %w", &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)})
+	for err, seconds := range map[error][]time.Duration{
+		errSilent: {0, 1, 2, 4, 8, 16, 30, 30, 30},
+		refused:   {0, 1, 2, 4, 4, 4},
+	} {
+		for range 100 {
+			for i, want := range seconds {
+				want *= time.Second
+				if got := f.pause(err); got < want/2 || got > want+want/2 {
+					t.Fatalf("%v: failure %d: %v", err, i, got)
+				}
 			}
+			f.retry.reset()
 		}
-		b.reset()
 	}
 }

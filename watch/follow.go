@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"strconv"
+	"syscall"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -55,12 +56,22 @@ func (f *follower) round(ctx context.Context) error {
 	return nil
 }
 
-// maxDelay bounds what a server can make us wait.
-const maxDelay = time.Minute
+// Bounds of the time between two tries. Where nobody listens, as while a server restarts, a try costs nobody anything, and the
+// server's return shall be noticed soon. maxDelay bounds what a server can make us wait.
+const (
+	minRetry        = time.Second
+	maxRetry        = 30 * time.Second
+	maxRefusedRetry = 4 * time.Second
+	maxDelay        = time.Minute
+)
 
 // pause counts a failure and returns how long to wait before the next try.
 func (f *follower) pause(err error) time.Duration {
-	wait := f.retry.next()
+	longest := maxRetry
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		longest = maxRefusedRetry
+	}
+	wait := f.retry.next(longest)
 	if seconds, told := apierrors.SuggestsClientDelay(err); told {
 		wait = max(wait, min(time.Duration(seconds)*time.Second, maxDelay))
 	}
