@@ -29,6 +29,7 @@ const (
 type Result struct {
 	Outcome Outcome
 	Targets []Target // for Elsewhere
+	Partial bool     // with Targets: there is data of the type beside what they have
 	zone    *zoneInfo
 }
 
@@ -37,6 +38,7 @@ type Target struct {
 	Wire   []byte // the name in wire form, in the letter case of its source
 	Inside bool   // it is in the question's zone: without data it is left out, CNAME and all
 	Chain  bool   // the CNAME to it is written; else it is one of several at one owner, of which none is
+	Owner  int    // where that owner stands in the reply
 }
 
 // maxChain is how many CNAME records of ExternalName Services are followed inside the zone.
@@ -62,7 +64,7 @@ func (z *Zone) Answer(q *message.Query, r *message.Reply) Result {
 // Deny finishes a negative answer: the zone's SOA in the authority section (RFC 2308 section 3).
 func (z *Zone) Deny(q *message.Query, r *message.Reply, result Result, rcode message.Rcode) {
 	r.Rcode, r.Authoritative = rcode, true
-	z.writeSOA(r, message.Authority, zoneAt(q, message.QuestionAt, result.zone), result.zone)
+	z.writeSOA(r, message.Authority, zoneAt(q, r, message.QuestionAt, result.zone), result.zone)
 }
 
 // write answers the question with what its name was found to be. The name stands at offset owner of the reply.
@@ -76,7 +78,9 @@ func (z *Zone) write(q *message.Query, r *message.Reply, owner int, zone *zoneIn
 			result.Outcome = NotReady
 		}
 	case arpaNode:
-		result.Outcome = Between
+		if q.Type != message.TypeSOA { // which CoreDNS denies without asking anybody else
+			result.Outcome = Between
+		}
 	case apex:
 		z.writeApex(q, r, owner, zone)
 	case nsName:
@@ -94,7 +98,7 @@ func (z *Zone) write(q *message.Query, r *message.Reply, owner int, zone *zoneIn
 	}
 	switch {
 	case len(result.Targets) > 0:
-		result.Outcome = Elsewhere
+		result.Outcome, result.Partial = Elsewhere, r.Count(message.Answer) > before
 	case r.Count(message.Answer) > before || r.Truncated:
 		result.Outcome = Hit
 	}

@@ -22,15 +22,15 @@ const (
 func (z *Zone) writeApex(q *message.Query, r *message.Reply, owner int, zone *zoneInfo) {
 	switch q.Type {
 	case message.TypeSOA:
-		z.writeSOA(r, message.Answer, zoneAt(q, owner, zone), zone)
+		z.writeSOA(r, message.Answer, zoneAt(q, r, owner, zone), zone)
 	case message.TypeNS:
 		z.writeNS(q, r, owner, zone)
 	}
 }
 
 // zoneAt is where the zone stands in the reply, given that the name of q stands there at offset owner.
-func zoneAt(q *message.Query, owner int, zone *zoneInfo) int {
-	return owner + len(q.Name()) - len(zone.name)
+func zoneAt(q *message.Query, r *message.Reply, owner int, zone *zoneInfo) int {
+	return r.Skip(owner, q.Labels()-zone.labels)
 }
 
 // writeSOA appends the zone's SOA record. Its names end in the zone as the client wrote it, which stands at offset at.
@@ -121,7 +121,7 @@ func (z *Zone) writeNS(q *message.Query, r *message.Reply, owner int, zone *zone
 		r.Record(message.Answer, owner, message.TypeNS, z.plan.TTL)
 		at[t.labels] = r.At()
 		r.String(t.labels)
-		r.Name(zoneAt(q, owner, zone))
+		r.Name(zoneAt(q, r, owner, zone))
 		if !r.End() {
 			return
 		}

@@ -118,10 +118,13 @@ func (z *Zone) findService(q *message.Query, zone *zoneInfo, k int) found {
 		f.sel.port, f.sel.protocol = bare(q.Label(0)), bare(q.Label(1))
 		f.exact = len(f.sel.port)+len(f.sel.protocol) == 0
 	}
-	if !e.has(z.plan, &f) {
-		return found{what: z.between(e, &f)}
+	switch {
+	case e.has(z.plan, &f):
+		return f
+	case k == 3 && z.plan.Zonal && e.kind == headless && !zone.multicluster:
+		return found{what: node} // above the names of its topology zones
 	}
-	return f
+	return found{what: z.between(e, &f)}
 }
 
 // zoneAnchor is the label that sets a topology zone apart from the Service.
@@ -223,8 +226,8 @@ func (e *entry) slicePort(sel *selection) bool {
 
 func isReady(e cluster.Endpoint) bool { return e.Ready() }
 
-// between is node where a name of one label before the Service's is on the way to names that exist: a protocol's to those
-// of its ports, a cluster's to those of its endpoints, "_zone" to those of topology zones (RFC 8020).
+// between is node where a name of one label before the Service's is on the way to names that exist: a protocol's, or "_"
+// for any, to those of its ports, a cluster's to those of its endpoints, "_zone" to those of topology zones (RFC 8020).
 //
 //	dig _tcp.web.prod.svc.cluster.local   ; NOERROR, no answer
 func (z *Zone) between(e *entry, f *found) what {
@@ -236,7 +239,8 @@ func (z *Zone) between(e *entry, f *found) what {
 		return node
 	}
 	ports := found{sel: selection{protocol: bare(label)}}
-	if e.kind != external && len(ports.sel.protocol) > 0 && e.has(z.plan, &ports) {
+	ports.exact = len(ports.sel.protocol) == 0
+	if e.has(z.plan, &ports) {
 		return node
 	}
 	if e.imported != nil && slices.ContainsFunc(e.slices, func(s *cluster.Slice) bool {

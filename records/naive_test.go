@@ -136,6 +136,9 @@ func (n *naive) service(name string, typ uint16, svc *cluster.Service, extra []s
 		port, protocol = strings.TrimPrefix(extra[0], "_"), strings.TrimPrefix(extra[1], "_")
 	}
 	if svc.Type == cluster.ExternalName {
+		if host == "_" { // _._.NAME is there
+			return n.noData()
+		}
 		if host+port+protocol != "" {
 			return n.nxDomain()
 		}
@@ -206,7 +209,9 @@ func (n *naive) hasProtocol(svc *cluster.Service, protocol string) bool {
 			ports = append(ports, b.ports...)
 		}
 	}
-	return slices.ContainsFunc(ports, func(p cluster.Port) bool { return p.Protocol != 0 && p.Protocol.String() == protocol })
+	return slices.ContainsFunc(ports, func(p cluster.Port) bool {
+		return protocol == "" || p.Protocol != 0 && p.Protocol.String() == protocol
+	})
 }
 
 // externalName is the CNAME and what its target has, in the zone.
@@ -308,7 +313,7 @@ func (w *world) question() (string, uint16) {
 	name := w.name() + "." + w.namespace() + ".svc." + naiveZone
 	switch w.rand.IntN(6) {
 	case 0:
-		name = w.pick("a", "b", "pod-1", "10-244-0-1", "10-244-1-3", "fd00--1", "fd00-1--0", "_tcp", "udp", "nosuch") + "." + name
+		name = w.pick("a", "b", "pod-1", "10-244-0-1", "10-244-1-3", "fd00--1", "fd00-1--0", "_tcp", "udp", "_", "nosuch") + "." + name
 	case 1, 2:
 		name = w.pick("_http", "_dns", "http", "_", "_all", "_no") + "." + w.pick("_tcp", "_udp", "tcp", "_", "_sctp") + "." + name
 	case 3:

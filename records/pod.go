@@ -56,7 +56,7 @@ func podAddress(label []byte) (addr netip.Addr, canonical bool) {
 	}
 	text := string(bytes.ReplaceAll(label, []byte("-"), []byte(":")))
 	addr, err := netip.ParseAddr(text)
-	if err != nil || addr.Zone() != "" {
+	if err != nil || addr.Zone() != "" || bytes.IndexByte(label, '.') >= 0 {
 		return netip.Addr{}, false
 	}
 	return addr.Unmap(), addr.String() == text

@@ -101,7 +101,7 @@ func (z *Zone) writeNames(q *message.Query, r *message.Reply, owner int, zone *z
 		target.Ask(q, lowerName(wire), q.Type)
 		below := target.Under(message.Name(q.Lower()))
 		if !below {
-			targets = append(targets, Target{Wire: wire, Inside: target.Under(zone.name)})
+			targets = append(targets, Target{Wire: wire, Inside: target.Under(zone.name), Owner: owner})
 		}
 	}
 	switch q.Type {
@@ -123,7 +123,7 @@ func lowerName(wire []byte) message.Name { return message.Name(bytes.ToLower(wir
 func writeCNAME(r *message.Reply, owner int, target []byte, ttl uint32) int {
 	r.Record(message.Answer, owner, message.TypeCNAME, ttl)
 	at := r.At()
-	r.Bytes(target)
+	r.NameUnder(target, owner)
 	if !r.End() {
 		return 0
 	}

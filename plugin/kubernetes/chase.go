@@ -15,29 +15,40 @@ import (
 // Behind the CNAME of an ExternalName Service the reply takes over the target's outcome: its records or, without any, its
 // response code and SOA (RFC 6604, RFC 2308 section 2.1). An upstream that refuses is a failure; a name that nothing here
 // covers is left to the client. Of several endpoints that are names each is a CNAME with what it has, always NOERROR.
-func chase(q *message.Query, r *message.Reply, targets []records.Target, ttl uint32) {
+//
+// It reports whether the targets had a say; where not, the zone has to deny the type.
+func chase(q *message.Query, r *message.Reply, targets []records.Target, ttl uint32) bool {
 	r.Authoritative = true
-	for _, t := range targets {
-		m, covered := resolve(q, t.Wire)
-		if !t.Chain {
-			if !t.Inside || m != nil && len(m.Answer) > 0 {
-				writeCNAME(r, t.Wire, ttl)
-				copyRecords(r, message.Answer, answers(m))
-			}
-			continue
-		}
-		if !covered {
-			return
-		}
-		if m == nil || m.Rcode == dns.RcodeRefused {
-			r.Rcode = message.ServFail
-			return
-		}
-		r.Rcode = message.Rcode(m.Rcode)
-		r.Truncated = r.Truncated || m.Truncated
-		copyRecords(r, message.Answer, m.Answer)
-		copyRecords(r, message.Authority, denial(m))
+	if len(targets) == 1 && targets[0].Chain {
+		chaseOne(q, r, targets[0])
+		return true
 	}
+	found := false
+	for _, t := range targets {
+		m, _ := resolve(q, t.Wire)
+		if !t.Inside || m != nil && len(m.Answer) > 0 {
+			found = true
+			writeCNAME(r, t, ttl)
+			copyRecords(r, message.Answer, answers(m))
+		}
+	}
+	return found
+}
+
+// chaseOne follows the CNAME that the answer ends with.
+func chaseOne(q *message.Query, r *message.Reply, t records.Target) {
+	m, covered := resolve(q, t.Wire)
+	switch {
+	case !covered:
+		return
+	case m == nil || m.Rcode == dns.RcodeRefused:
+		r.Rcode = message.ServFail
+		return
+	}
+	r.Rcode = message.Rcode(m.Rcode)
+	r.Truncated = r.Truncated || m.Truncated
+	copyRecords(r, message.Answer, m.Answer)
+	copyRecords(r, message.Authority, denial(m))
 }
 
 // resolve asks for a name; nil is a reply that cannot be read.
@@ -76,9 +87,9 @@ func denial(m *dns.Msg) []dns.RR {
 	return soa
 }
 
-func writeCNAME(r *message.Reply, target []byte, ttl uint32) {
-	r.Record(message.Answer, message.QuestionAt, message.TypeCNAME, ttl)
-	r.Bytes(target)
+func writeCNAME(r *message.Reply, t records.Target, ttl uint32) {
+	r.Record(message.Answer, t.Owner, message.TypeCNAME, ttl)
+	r.NameUnder(t.Wire, t.Owner)
 	r.End()
 }
 

@@ -129,8 +129,7 @@ func (k *Kubernetes) Serve(q *message.Query, r *message.Reply) message.Verdict {
 			r.Reset()
 			return message.Park
 		}
-		chase(q, r, result.Targets, k.options.TTL)
-		if r.Empty() {
+		if !chase(q, r, result.Targets, k.options.TTL) && !result.Partial {
 			zone.Deny(q, r, result, message.NoError)
 		}
 	}
