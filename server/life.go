@@ -181,6 +181,8 @@ func (d *desk) survive(v any) []byte {
 	return d.r.Finish()
 }
 
+var _ message.Resolver = (*Server)(nil)
+
 // Resolve implements message.Resolver. It may wait, so that only a query off the socket loop (Query.MayBlock) may ask:
 // for another one, a step that would have to wait answers SERVFAIL here.
 func (s *Server) Resolve(from *message.Query, name message.Name, typ message.Type) (reply []byte, covered bool) {

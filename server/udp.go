@@ -82,6 +82,7 @@ func (l *udpLoop) run() {
 				break
 			}
 			l.fault("receiving", err)
+			time.Sleep(pause)
 			continue
 		}
 		l.answer()
@@ -134,9 +135,13 @@ func (l *udpLoop) park(p *parked, to peer) {
 // drain answers what is in the socket's buffer, and nothing that comes later: the kernel gives that to the other sockets
 // on this address, if there are any.
 func (l *udpLoop) drain() {
-	control(l.raw, turnAway)
+	away := control(l.raw, turnAway) == nil
+	deadline := time.Now().Add(stragglers)
 	for {
-		l.conn.SetReadDeadline(time.Now().Add(stragglers))
+		if away { // so that this comes to an end
+			deadline = time.Now().Add(stragglers)
+		}
+		l.conn.SetReadDeadline(deadline)
 		if l.in.receive(l.raw) != nil {
 			return
 		}
@@ -162,16 +167,13 @@ func turnAway(fd int) error {
 	return unix.Connect(fd, nobody)
 }
 
-// fault reports what went wrong at the socket, and keeps a lasting fault from taking all of a processor.
+// fault reports what went wrong at the socket.
 func (l *udpLoop) fault(doing string, err error) {
-	now := time.Now()
-	if l.trouble.due(now) {
+	if l.trouble.due(time.Now()) {
 		l.server.logf("%s on udp %s: %v", doing, l.local, err)
-	}
-	if doing == "receiving" {
-		time.Sleep(pause)
 	}
 }
 
-// pause is how long a loop rests after the kernel refused it something.
+// pause is how long a loop rests after the kernel refused it something, so that a lasting fault does not take all of a
+// processor.
 const pause = 5 * time.Millisecond
