@@ -22,6 +22,16 @@ const (
 // have a meaning so far are about the two ends of one connection; whoever makes up options of his own wants them passed.
 func EndToEnd(code uint16) bool { return code == optionSubnet || code > optionVersion }
 
+// Has reports whether the request has an option of the code.
+func (e *EDNS) Has(code uint16) bool {
+	for c := range eachOption(e.Options) {
+		if c == code {
+			return true
+		}
+	}
+	return false
+}
+
 // EndToEnd appends the options of the request that a forwarder passes on, in wire form.
 func (e *EDNS) EndToEnd(out []byte) []byte {
 	for code, data := range eachOption(e.Options) {

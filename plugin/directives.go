@@ -5,11 +5,14 @@ import (
 
 	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/plugin/bind"
+	"github.com/waypost/waypost/plugin/bufsize"
+	"github.com/waypost/waypost/plugin/chaos"
 	"github.com/waypost/waypost/plugin/errors"
 	"github.com/waypost/waypost/plugin/health"
 	"github.com/waypost/waypost/plugin/kubernetes"
 	"github.com/waypost/waypost/plugin/loadbalance"
 	"github.com/waypost/waypost/plugin/log"
+	"github.com/waypost/waypost/plugin/nsid"
 	"github.com/waypost/waypost/plugin/prometheus"
 	"github.com/waypost/waypost/plugin/ready"
 	"github.com/waypost/waypost/plugin/whoami"
@@ -17,6 +20,24 @@ import (
 )
 
 // Each directive below is parsed and checked by its own package, and then given to its block or to the whole setup.
+
+func buildNSID(b *block, d *config.Directive) error {
+	o, err := nsid.Parse(d)
+	if err != nil {
+		return err
+	}
+	b.steps = append(b.steps, nsid.New(o))
+	return nil
+}
+
+func buildBufsize(b *block, d *config.Directive) error {
+	o, err := bufsize.Parse(d)
+	if err != nil {
+		return err
+	}
+	b.steps = append(b.steps, bufsize.New(o))
+	return nil
+}
 
 func buildBind(b *block, d *config.Directive) error {
 	o, err := bind.Parse(d)
@@ -109,6 +130,16 @@ func buildLog(b *block, d *config.Directive) error {
 		return err
 	}
 	b.observe(log.New(o, b.env("log")))
+	return nil
+}
+
+func buildChaos(b *block, d *config.Directive) error {
+	o, err := chaos.Parse(d)
+	if err != nil {
+		return err
+	}
+	b.steps = append(b.steps, chaos.New(o, b.env("chaos")))
+	b.chaos = true
 	return nil
 }
 
