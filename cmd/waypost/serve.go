@@ -42,9 +42,9 @@ func serve(o options, source corefile, hint string) int {
 		j.Flush()
 		return o.fail(err)
 	}
+	defer p.writePID()()
 	p.announce()
 	io.WriteString(j, hint)
-	defer p.writePID()()
 	return p.handle(signals)
 }
 
