@@ -23,6 +23,13 @@ func (r *Reply) NameUnder(wire []byte, at int) {
 	r.Name(at)
 }
 
+// RecordUnder is Record for an owner that is written as NameUnder writes a name.
+func (r *Reply) RecordUnder(section Section, wire []byte, at int, typ Type, ttl uint32) {
+	r.section, r.start = section, len(r.buf)
+	r.NameUnder(wire, at)
+	r.fixed(typ, ttl)
+}
+
 // Skip is the offset of what the name at an offset is without its first labels.
 func (r *Reply) Skip(at, labels int) int {
 	for range labels {

@@ -38,7 +38,7 @@ type Target struct {
 	Wire   []byte // the name in wire form, in the letter case of its source
 	Inside bool   // it is in the question's zone: without data it is left out, CNAME and all
 	Chain  bool   // the CNAME to it is written; else it is one of several at one owner, of which none is
-	Owner  int    // where that owner stands in the reply
+	At     int    // where in the reply the target stands, if Chain, else the owner of the CNAME to come
 }
 
 // maxChain is how many CNAME records of ExternalName Services are followed inside the zone.

@@ -110,6 +110,9 @@ func (z *Zone) findService(q *message.Query, zone *zoneInfo, k int) found {
 		f.exact = true
 	case extra == 1:
 		f.sel.host = q.Label(0)
+		if zone.multicluster {
+			f.sel.cluster = noCluster
+		}
 	case extra > 2 || string(q.Label(1)) == zoneAnchor && z.plan.Zonal:
 		return z.findZonal(f, q, zone, k)
 	case zone.multicluster && q.Label(0)[0] != '_' && q.Label(1)[0] != '_':
@@ -126,6 +129,9 @@ func (z *Zone) findService(q *message.Query, zone *zoneInfo, k int) found {
 	}
 	return found{what: z.between(e, &f)}
 }
+
+// noCluster selects the endpoints of slices that name no cluster.
+var noCluster = []byte{}
 
 // zoneAnchor is the label that sets a topology zone apart from the Service.
 const zoneAnchor = "_zone"
@@ -232,7 +238,7 @@ func isReady(e cluster.Endpoint) bool { return e.Ready() }
 //	dig _tcp.web.prod.svc.cluster.local   ; NOERROR, no answer
 func (z *Zone) between(e *entry, f *found) what {
 	label := f.sel.host
-	if label == nil || f.sel.cluster != nil {
+	if label == nil || len(f.sel.cluster) > 0 {
 		return nothing
 	}
 	if z.plan.Zonal && e.kind == headless && e.imported == nil && string(label) == zoneAnchor {

@@ -101,7 +101,7 @@ func (z *Zone) writeNames(q *message.Query, r *message.Reply, owner int, zone *z
 		target.Ask(q, lowerName(wire), q.Type)
 		below := target.Under(message.Name(q.Lower()))
 		if !below {
-			targets = append(targets, Target{Wire: wire, Inside: target.Under(zone.name), Owner: owner})
+			targets = append(targets, Target{Wire: wire, Inside: target.Under(zone.name), At: owner})
 		}
 	}
 	switch q.Type {
@@ -146,7 +146,7 @@ func (z *Zone) follow(q *message.Query, r *message.Reply, zone *zoneInfo, e *ent
 		target := lowerName(e.target)
 		inner.Ask(q, message.Name(e.target), q.Type)
 		if !inner.Under(zone.name) {
-			return Result{Outcome: Elsewhere, zone: zone, Targets: []Target{{Wire: e.target, Chain: true}}}
+			return Result{Outcome: Elsewhere, zone: zone, Targets: []Target{{Wire: e.target, Chain: true, At: at}}}
 		}
 		if slices.Contains(owners, target) {
 			break // a loop

@@ -28,8 +28,7 @@ func chase(q *message.Query, r *message.Reply, targets []records.Target, ttl uin
 		m, _ := resolve(q, t.Wire)
 		if !t.Inside || m != nil && len(m.Answer) > 0 {
 			found = true
-			writeCNAME(r, t, ttl)
-			copyRecords(r, message.Answer, answers(m))
+			copyRecords(r, message.Answer, writeCNAME(r, t, ttl), answers(m))
 		}
 	}
 	return found
@@ -47,8 +46,8 @@ func chaseOne(q *message.Query, r *message.Reply, t records.Target) {
 	}
 	r.Rcode = message.Rcode(m.Rcode)
 	r.Truncated = r.Truncated || m.Truncated
-	copyRecords(r, message.Answer, m.Answer)
-	copyRecords(r, message.Authority, denial(m))
+	copyRecords(r, message.Answer, t.At, m.Answer)
+	copyRecords(r, message.Authority, t.At, denial(m))
 }
 
 // resolve asks for a name; nil is a reply that cannot be read.
@@ -87,14 +86,20 @@ func denial(m *dns.Msg) []dns.RR {
 	return soa
 }
 
-func writeCNAME(r *message.Reply, t records.Target, ttl uint32) {
-	r.Record(message.Answer, t.Owner, message.TypeCNAME, ttl)
-	r.NameUnder(t.Wire, t.Owner)
-	r.End()
+// writeCNAME appends the CNAME to a target and returns where a name stands that what follows is likely to share.
+func writeCNAME(r *message.Reply, t records.Target, ttl uint32) int {
+	r.Record(message.Answer, t.At, message.TypeCNAME, ttl)
+	at := r.At()
+	r.NameUnder(t.Wire, t.At)
+	if !r.End() {
+		return t.At
+	}
+	return at
 }
 
-// copyRecords appends records of another message, their names written out.
-func copyRecords(r *message.Reply, section message.Section, rrs []dns.RR) {
+// copyRecords appends records of another message behind a chain of CNAMEs, of which the last target stands at an offset of
+// the reply. They are mostly about that name and those the chain goes on with, which are not written twice.
+func copyRecords(r *message.Reply, section message.Section, at int, rrs []dns.RR) {
 	for _, rr := range rrs {
 		wire := make([]byte, dns.Len(rr)+1)
 		end, err := dns.PackRR(rr, wire, 0, nil, false)
@@ -102,11 +107,20 @@ func copyRecords(r *message.Reply, section message.Section, rrs []dns.RR) {
 			continue // it came out of a message, so it fits into one
 		}
 		owner := nameLen(wire)
-		h := rr.Header()
 		const fixed = 2 + 2 + 4 + 2 // type, class, TTL, RDLENGTH
-		r.RecordNamed(section, wire[:owner], message.Type(h.Rrtype), h.Ttl)
-		r.Bytes(wire[owner+fixed : end])
-		r.End()
+		data := wire[owner+fixed : end]
+		h := rr.Header()
+		r.RecordUnder(section, wire[:owner], at, message.Type(h.Rrtype), h.Ttl)
+		if h.Rrtype != dns.TypeCNAME {
+			r.Bytes(data)
+			r.End()
+			continue
+		}
+		target := r.At()
+		r.NameUnder(data, at)
+		if r.End() {
+			at = target
+		}
 	}
 }
 
