@@ -237,10 +237,10 @@ func neverSent(c *Case, a *Answer) (*Answer, error) {
 		return nil, nil
 	}
 	whole, err := c.Oracle.Whole(c.Question)
-	if err != nil || whole.None || whole.Size <= maxDatagram {
+	if err != nil || whole.None || whole.Size <= maxDatagram && whole.Flags&flagTC == 0 {
 		return nil, err
 	}
-	whole.Flags |= flagTC
+	whole.Flags |= flagTC // which it has where not even TCP holds all: then where it was cut is chance
 	return whole, nil
 }
 
