@@ -1,0 +1,182 @@
+package nftables
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/waypost/waypost/proxy/nfnetlink"
+)
+
+// Cleanup takes away this program's tables and what kube-proxy has left behind: its own nftables tables, and its chains in
+// the tables of iptables (of iptables-nft, whose tables are nftables' too), with the rules that lead to them. Chains of
+// kubelet (KUBE-FIREWALL, KUBE-KUBELET-CANARY, KUBE-IPTABLES-HINT) stay. It returns, in words, what may be left that
+// netfilter's netlink does not reach. What is not there is no error.
+func (t *Tables) Cleanup() (left []string, err error) {
+	t.tx = newTransaction(t.table, &t.families)
+	for i := range t.families {
+		if err := t.cleanupFamily(&t.families[i]); err != nil {
+			return nil, fmt.Errorf("clean up: %w", err)
+		}
+	}
+	t.synced, t.retired, t.snapshot = false, nil, nil
+	if err := t.tx.commit(t.conn); err != nil {
+		return nil, fmt.Errorf("clean up: %w", err)
+	}
+	return beyondReach(), nil
+}
+
+func (t *Tables) cleanupFamily(f *family) error {
+	tables, err := t.tableNames(f)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{t.table, "kube-proxy"} {
+		if slices.Contains(tables, name) {
+			t.tx.deleteTable(f, name)
+		}
+	}
+	for _, name := range []string{"nat", "filter", "mangle"} {
+		if slices.Contains(tables, name) {
+			if err := t.cleanupIPTables(f, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (t *Tables) tableNames(f *family) ([]string, error) {
+	var names []string
+	var b nfnetlink.Buffer
+	b.Begin(kindOf(unix.NFT_MSG_GETTABLE), nfnetlink.Dump, f.number)
+	b.End()
+	err := t.conn.Ask(&b, func(m nfnetlink.Message) error {
+		if m.Family == f.number {
+			names = append(names, nfnetlink.String(nfnetlink.Attribute(m.Body, unix.NFTA_TABLE_NAME)))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the %s tables of nftables: %w", f.word, err)
+	}
+	return names, nil
+}
+
+// cleanupIPTables takes kube-proxy's chains out of a table of iptables.
+func (t *Tables) cleanupIPTables(f *family, table string) error {
+	old := iptables{Tables: t, family: f, name: table}
+	if err := old.read(); err != nil {
+		return fmt.Errorf("read table %s %s of iptables: %w", f.word, table, err)
+	}
+	tx := transaction{table: table, messages: t.tx.messages, notes: t.tx.notes}
+	for _, r := range old.leading {
+		tx.begin(f, unix.NFT_MSG_DELRULE, 0, "delete a rule of chain", r.chain)
+		tx.messages.Text(unix.NFTA_RULE_TABLE, table)
+		tx.messages.Text(unix.NFTA_RULE_CHAIN, r.chain)
+		tx.messages.Value(unix.NFTA_RULE_HANDLE, r.handle)
+		tx.messages.End()
+	}
+	for _, c := range old.chains {
+		tx.flush(f, c)
+	}
+	for _, c := range old.chains {
+		tx.deleteChain(f, c)
+	}
+	t.tx.messages, t.tx.notes = tx.messages, tx.notes
+	return nil
+}
+
+// iptables is a table of iptables-nft, and what kube-proxy has in it.
+type iptables struct {
+	*Tables
+	family  *family
+	name    string
+	chains  []string      // kube-proxy's
+	leading []leadingRule // that lead to them, in other chains
+}
+
+type leadingRule struct {
+	chain  string
+	handle []byte
+}
+
+func (o *iptables) read() error {
+	err := o.dump(unix.NFT_MSG_GETCHAIN, unix.NFTA_CHAIN_TABLE, func(m nfnetlink.Message) {
+		if name := nfnetlink.String(nfnetlink.Attribute(m.Body, unix.NFTA_CHAIN_NAME)); ofKubeProxy(name) {
+			o.chains = append(o.chains, name)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return o.dump(unix.NFT_MSG_GETRULE, unix.NFTA_RULE_TABLE, func(m nfnetlink.Message) {
+		chain := nfnetlink.String(nfnetlink.Attribute(m.Body, unix.NFTA_RULE_CHAIN))
+		target := target(nfnetlink.Attribute(m.Body, unix.NFTA_RULE_EXPRESSIONS))
+		if ofKubeProxy(target) && !ofKubeProxy(chain) {
+			o.leading = append(o.leading, leadingRule{chain, slices.Clone(nfnetlink.Attribute(m.Body, unix.NFTA_RULE_HANDLE))})
+		}
+	})
+}
+
+func (o *iptables) dump(what, tableAttribute uint16, each func(nfnetlink.Message)) error {
+	var b nfnetlink.Buffer
+	b.Begin(kindOf(what), nfnetlink.Dump, o.family.number)
+	b.Text(tableAttribute, o.name)
+	b.End()
+	return o.conn.Ask(&b, func(m nfnetlink.Message) error {
+		if nfnetlink.String(nfnetlink.Attribute(m.Body, tableAttribute)) == o.name && m.Family == o.family.number {
+			each(m)
+		}
+		return nil
+	})
+}
+
+// target is the chain that a rule jumps or goes to, "" where it does not.
+func target(expressions []byte) string {
+	for _, e := range nfnetlink.Attributes(expressions) {
+		if nfnetlink.String(nfnetlink.Attribute(e, unix.NFTA_EXPR_NAME)) != "immediate" {
+			continue
+		}
+		data := nfnetlink.Attribute(nfnetlink.Attribute(e, unix.NFTA_EXPR_DATA), unix.NFTA_IMMEDIATE_DATA)
+		verdict := nfnetlink.Attribute(data, unix.NFTA_DATA_VERDICT)
+		if chain := nfnetlink.Attribute(verdict, unix.NFTA_VERDICT_CHAIN); chain != nil {
+			return nfnetlink.String(chain)
+		}
+	}
+	return ""
+}
+
+// ofKubeProxy reports whether kube-proxy makes chains of that name, in its iptables or its IPVS mode.
+func ofKubeProxy(chain string) bool {
+	switch chain {
+	case "KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ", "KUBE-FORWARD",
+		"KUBE-PROXY-FIREWALL", "KUBE-PROXY-CANARY", "KUBE-SOURCE-RANGES-FIREWALL", "KUBE-NODE-PORT", "KUBE-LOAD-BALANCER",
+		"KUBE-IPVS-FILTER", "KUBE-IPVS-OUT-FILTER":
+		return true
+	}
+	return slices.ContainsFunc([]string{"KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-FW-", "KUBE-EXT-", "KUBE-XLB-"},
+		func(prefix string) bool { return strings.HasPrefix(chain, prefix) })
+}
+
+// beyondReach tells of what may be left in iptables' former interface, which is not netlink.
+func beyondReach() (left []string) {
+	for _, old := range []struct{ file, program string }{
+		{"/proc/net/ip_tables_names", "iptables-legacy"}, {"/proc/net/ip6_tables_names", "ip6tables-legacy"},
+	} {
+		names, err := os.ReadFile(old.file)
+		switch {
+		case errors.Is(err, os.ErrNotExist) || err == nil && len(names) == 0:
+		case err != nil:
+			left = append(left, fmt.Sprintf("cannot tell whether %s has rules of kube-proxy: %v", old.program, err))
+		default:
+			left = append(left, fmt.Sprintf("%s has tables (%s); chains of kube-proxy in them can only be removed with it: "+
+				"%s-save | grep -v KUBE- | %s-restore", old.program, strings.Join(strings.Fields(string(names)), ", "), old.program, old.program))
+		}
+	}
+	return left
+}

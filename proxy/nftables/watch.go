@@ -1,0 +1,95 @@
+package nftables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/waypost/waypost/proxy/nfnetlink"
+)
+
+// Intrusion is that somebody else has changed the tables, or may have.
+type Intrusion struct {
+	Process string // its name, "" where the kernel did not tell
+	PID     uint32 // in the watcher's own namespace, 0 likewise
+	Lost    bool   // the kernel could not tell of all changes: nobody knows whether the tables are among what changed
+}
+
+// String is as in "changed by nft (pid 4711)".
+func (i Intrusion) String() string {
+	switch {
+	case i.Lost:
+		return "perhaps changed by somebody: some of the kernel's notifications were lost"
+	case i.Process == "":
+		return "changed by an unknown process"
+	}
+	return fmt.Sprintf("changed by %s (pid %d)", i.Process, i.PID)
+}
+
+// watchBuffer lets 8 MiB of notifications wait: somebody's transaction with some 50,000 elements.
+const watchBuffer = 8 << 20
+
+// Watch calls changed, one call at a time, after each transaction of somebody else that touched the tables, until ctx ends
+// or the kernel cannot be listened to any more, which is an error. A Sync repairs what was done. The tables' own
+// transactions are not told. It may run beside calls of the other methods, and must be called by a thread of the network
+// namespace that the tables were opened in.
+func (t *Tables) Watch(ctx context.Context, changed func(Intrusion)) error {
+	conn, err := nfnetlink.Dial(nfnetlink.Options{
+		ReceiveBuffer: watchBuffer, Group: unix.NFNLGRP_NFTABLES, Ignore: t.conn.Port(),
+	})
+	if err != nil {
+		return fmt.Errorf("watch nftables: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer func() {
+		if stop() {
+			conn.Close()
+		}
+	}()
+	w := watcher{tables: t, own: t.conn.Port(), changed: changed}
+	for {
+		err := conn.Receive(w.message)
+		switch {
+		case errors.Is(err, os.ErrClosed) && ctx.Err() != nil:
+			return nil
+		case errors.Is(err, unix.ENOBUFS):
+			w.touched = false
+			changed(Intrusion{Lost: true})
+		case err != nil:
+			return fmt.Errorf("watch nftables: %w", err)
+		}
+	}
+}
+
+// watcher reads notifications: what a transaction changed, then the message that ends the transaction and says who made it.
+type watcher struct {
+	tables  *Tables
+	own     uint32 // the port that the tables' own changes come from
+	changed func(Intrusion)
+	touched bool // the transaction whose end has not come yet changed something in the tables
+}
+
+// The attribute that names the table is the first of all objects, but for a table's own messages, where it is its name: both
+// have the number 1.
+const attributeTable = unix.NFTA_TABLE_NAME
+
+func (w *watcher) message(m nfnetlink.Message) {
+	switch {
+	case m.Type>>8 != unix.NFNL_SUBSYS_NFTABLES || m.Port == w.own:
+	case m.Type == kindOf(unix.NFT_MSG_NEWGEN):
+		if w.touched {
+			w.changed(Intrusion{
+				Process: nfnetlink.String(nfnetlink.Attribute(m.Body, unix.NFTA_GEN_PROC_NAME)),
+				PID:     nfnetlink.Uint32(nfnetlink.Attribute(m.Body, unix.NFTA_GEN_PROC_PID)),
+			})
+		}
+		w.touched = false
+	case m.Family == w.tables.families[0].number || m.Family == w.tables.families[1].number:
+		if nfnetlink.String(nfnetlink.Attribute(m.Body, attributeTable)) == w.tables.table {
+			w.touched = true
+		}
+	}
+}
