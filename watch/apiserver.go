@@ -116,14 +116,16 @@ func (o *Options) limiter() flowcontrol.RateLimiter {
 func (a *APIServer) Run(ctx context.Context, sink cluster.Sink) {
 	serial := &serialSink{sink: sink}
 	var followers sync.WaitGroup
+	var back revival
 	for _, kind := range a.needs.Kinds() {
 		f := &follower{
-			client: a.client,
-			res:    resourceOf(kind, a.needs),
-			store:  newStore(serial),
-			report: a.report,
-			retry:  a.retry,
-			stale:  true,
+			client:  a.client,
+			res:     resourceOf(kind, a.needs),
+			store:   newStore(serial),
+			report:  a.report,
+			retry:   a.retry,
+			revival: &back,
+			stale:   true,
 		}
 		followers.Go(func() { f.run(ctx) })
 	}

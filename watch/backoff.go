@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"time"
 )
 
@@ -29,12 +30,40 @@ func (b *backoff) next(max time.Duration) time.Duration {
 // reset says that a try has succeeded.
 func (b *backoff) reset() { b.failures = 0 }
 
-// sleep waits, or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
+// revival tells all followers that one of them got through: their trouble is nearly always the same. The zero value is ready
+// for use.
+type revival struct {
+	mu   sync.Mutex
+	next chan struct{} // closed by announce; nil while nobody listens
+}
+
+// announce says that the server is there again.
+func (r *revival) announce() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.next != nil {
+		close(r.next)
+		r.next = nil
+	}
+}
+
+// listen returns what will be closed by the next announcement.
+func (r *revival) listen() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.next == nil {
+		r.next = make(chan struct{})
+	}
+	return r.next
+}
+
+// sleep returns after d, when wake is closed, or when ctx ends.
+func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+	case <-wake:
 	case <-ctx.Done():
 	}
 }

@@ -194,8 +194,8 @@ func TestRetryAfter(t *testing.T) {
 	f := &follower{client: source.client, res: resourceOf(cluster.KindPod, cluster.Needs{}), store: newStore(nil)}
 	for asked, want := range map[int]time.Duration{7: 7 * time.Second, 3600: maxDelay} {
 		seconds = asked
-		if got := f.pause(f.list(t.Context())); got != want {
-			t.Errorf("asked to wait %d s, waits %v", asked, got)
+		if got, firm := f.pause(f.list(t.Context())); got != want || !firm {
+			t.Errorf("asked to wait %d s, waits %v, insisting %v", asked, got, firm)
 		}
 	}
 }
@@ -210,8 +210,8 @@ func TestBackoff(t *testing.T) {
 		for range 100 {
 			for i, want := range seconds {
 				want *= time.Second
-				if got := f.pause(err); got < want/2 || got > want+want/2 {
-					t.Fatalf("%v: failure %d: %v", err, i, got)
+				if got, firm := f.pause(err); got < want/2 || got > want+want/2 || firm {
+					t.Fatalf("%v: failure %d: %v, insisting %v", err, i, got, firm)
 				}
 			}
 			f.retry.reset()

@@ -22,7 +22,8 @@
 //
 // A watch that breaks after it has worked is asked for again at once, from the last resourceVersion: no list is needed. If
 // that fails, further tries wait 1 s, 2 s and so on up to 30 s, give or take a half, or as long as the server says in
-// Retry-After; up to 4 s only where the connection is refused, as while a server restarts. If the server says that it does not know so old a version any more (410 Gone, as a status or as an ERROR event),
+// Retry-After; up to 4 s only where the connection is refused, as while a server restarts. When one
+// follower gets through, the others try too. If the server says that it does not know so old a version any more (410 Gone, as a status or as an ERROR event),
 // the follower lists again, in place: the sink keeps what it has, and hears the difference. That list asks for nothing older
 // than what is known, since another API server of the cluster may lag behind; only if the server cannot know that version
 // (a restored backup) it asks for whatever there is.

@@ -24,9 +24,10 @@ type follower struct {
 	store   *store
 	report  *reporter
 	retry   backoff
-	version string // the resourceVersion up to which the store is true; "" before the first list
-	stale   bool   // the store needs a list
-	synced  bool   // there has been a list
+	revival *revival // shared by all followers of a server
+	version string   // the resourceVersion up to which the store is true; "" before the first list
+	stale   bool     // the store needs a list
+	synced  bool     // there has been a list
 }
 
 // run follows until ctx ends.
@@ -39,7 +40,12 @@ func (f *follower) run(ctx context.Context) {
 		if !isTooOld(err) && !f.isMissing(err) {
 			f.report.failed(f.res.kind, err)
 		}
-		sleep(ctx, f.pause(err))
+		wake := f.revival.listen()
+		pause, firm := f.pause(err)
+		if firm {
+			wake = nil
+		}
+		sleep(ctx, pause, wake)
 	}
 }
 
@@ -65,17 +71,15 @@ const (
 	maxDelay        = time.Minute
 )
 
-// pause counts a failure and returns how long to wait before the next try.
-func (f *follower) pause(err error) time.Duration {
+// pause counts a failure and returns how long to wait before the next try, and whether the server insists on it.
+func (f *follower) pause(err error) (pause time.Duration, firm bool) {
 	longest := maxRetry
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		longest = maxRefusedRetry
 	}
-	wait := f.retry.next(longest)
-	if seconds, told := apierrors.SuggestsClientDelay(err); told {
-		wait = max(wait, min(time.Duration(seconds)*time.Second, maxDelay))
-	}
-	return wait
+	pause = f.retry.next(longest)
+	seconds, firm := apierrors.SuggestsClientDelay(err)
+	return max(pause, min(time.Duration(seconds)*time.Second, maxDelay)), firm
 }
 
 // list brings the store up to the present.
@@ -181,6 +185,9 @@ func (f *follower) watch(ctx context.Context) error {
 		return err
 	}
 	defer a.Close()
+	if f.retry.failures > 1 {
+		f.revival.announce()
+	}
 	begun := time.Now()
 	err = f.hear(wire.NewEvents(a, a.encoding))
 	f.store.flush()

@@ -1,15 +1,20 @@
 package watch
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/waypost/waypost/cluster"
 )
 
 // A list that breaks off, or that is something else, deletes nothing.
@@ -226,6 +231,55 @@ func TestServerAway(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("logged\n%s", strings.Join(got, "\n"))
+	}
+}
+
+// A follower that gets through after failures says so, and one that waits hears it.
+func TestRevival(t *testing.T) {
+	api := newFakeAPI(t)
+	var tries atomic.Int32
+	api.before = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Query().Has("watch") || tries.Add(1)%3 == 0 {
+			return false // each list succeeds at its third try
+		}
+		http.Error(w, "not yet", http.StatusServiceUnavailable)
+		return true
+	}
+	r := newRecorder(t)
+	var back revival
+	start := func(kind cluster.Kind, min time.Duration) {
+		source, err := NewAPIServer(Options{Access: Access{Endpoint: api.URL}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &follower{
+			client: source.client, res: resourceOf(kind, cluster.Needs{}), store: newStore(&serialSink{sink: r}),
+			report: source.report, retry: backoff{min: min}, revival: &back, stale: true,
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() { f.run(ctx); close(done) }()
+		t.Cleanup(func() { cancel(); <-done; source.client.close() })
+	}
+	said := back.listen()
+	start(cluster.KindNamespace, time.Microsecond)
+	r.waitSynced(1)
+	select {
+	case <-said:
+	case <-time.After(patience):
+		t.Error("nothing was said")
+	}
+	// The next one would wait for 15 s at least.
+	begun := time.Now()
+	start(cluster.KindService, time.Hour)
+	eventually(t, "Services to be synced", func() bool {
+		back.announce()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.synced) == 2
+	})
+	if took := time.Since(begun); took > 10*time.Second {
+		t.Errorf("it was not heard for %v", took)
 	}
 }
 
