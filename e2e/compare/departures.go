@@ -31,6 +31,7 @@ func Departures() []Departure {
 		{"11", "NOTIFY is not implemented", notify},
 		{"12 (FORMERR)", "a question that is missing is a format error", missingQuestion},
 		{"12 (FORMERR OPT)", "a format error keeps the OPT of a request whose own was sound", formatErrorOPT},
+		{"12 (records)", "records of a request other than OPT are not looked into", unreadRecords},
 		{"13 (size)", "an answer too long for any datagram is sent with TC", neverSent},
 		{"13", "TC says that wanted records are missing, not additional ones", onlyAdditionalCut},
 		{"12 (OPT)", "OPT has the server's own size and no reserved bits", ownOPT},
@@ -230,6 +231,50 @@ func findOPT(packet []byte) *dns.OPT {
 
 // maxDatagram is the most that a UDP datagram over IPv4 can carry, in bytes.
 const maxDatagram = 65507
+
+// unreadRecords applies where CoreDNS finds fault with the data of a record that is no OPT, one which ends where it says. It
+// expects what CoreDNS answers to the same request without such records.
+func unreadRecords(c *Case, a *Answer) (*Answer, error) {
+	if a.None || a.Rcode != dns.RcodeFormatError || a.Question == "" {
+		return nil, nil
+	}
+	packet, ok := onlyOPT(c.Packet)
+	if !ok {
+		return nil, nil
+	}
+	return c.Oracle.exchange(&question.Question{Packet: packet, TCP: c.TCP})
+}
+
+// onlyOPT copies a request without its records that are no OPT. It fails where there is none of those, or where the
+// records do not follow each other as they say.
+func onlyOPT(packet []byte) ([]byte, bool) {
+	_, off, err := dns.UnpackDomainName(packet, headerLen)
+	if err != nil || off+4 > len(packet) {
+		return nil, false
+	}
+	off += 4
+	kept := append([]byte(nil), packet[:off]...)
+	found, options := false, uint16(0)
+	for range binary.BigEndian.Uint16(packet[10:]) {
+		_, fixed, err := dns.UnpackDomainName(packet, off)
+		if err != nil || fixed+10 > len(packet) {
+			return nil, false
+		}
+		end := fixed + 10 + int(binary.BigEndian.Uint16(packet[fixed+8:]))
+		if end > len(packet) {
+			return nil, false
+		}
+		if binary.BigEndian.Uint16(packet[fixed:]) == dns.TypeOPT {
+			kept = append(kept, packet[off:end]...)
+			options++
+		} else {
+			found = true
+		}
+		off = end
+	}
+	binary.BigEndian.PutUint16(kept[10:], options)
+	return kept, found && binary.BigEndian.Uint32(packet[6:]) == 0
+}
 
 // neverSent expects as much of the answer over TCP as a datagram holds, see cutWrongly.
 func neverSent(c *Case, a *Answer) (*Answer, error) {
