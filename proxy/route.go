@@ -66,9 +66,11 @@ const (
 	// and keeps its address; the node itself goes to one of Endpoints and is masqueraded; everyone else goes to one of Local
 	// and keeps its address, or is dropped where Local is empty. Endpoints is never empty.
 	Split
+	// Verdicts is how many there are.
+	Verdicts
 )
 
-var verdictNames = [...]string{"reject", "drop", "forward", "split"}
+var verdictNames = [Verdicts]string{"reject", "drop", "forward", "split"}
 
 // String is the verdict's name in lower case.
 func (v Verdict) String() string { return verdictNames[v] }

@@ -27,7 +27,7 @@ func prefixes(text ...string) []netip.Prefix {
 // defaults are the settings of a file that says nothing, and of kube-proxy without flags.
 func defaults() Settings {
 	return Settings{
-		NodeIP: netip.IPv4Unspecified(), QPS: 5, Burst: 10, MasqueradeMark: 0x4000, Healthz: "0.0.0.0:10256", Metrics: "127.0.0.1:10249",
+		NodeIP: netip.IPv4Unspecified(), QPS: 5, Burst: 10, MasqueradeBit: 14, Healthz: "0.0.0.0:10256", Metrics: "127.0.0.1:10249",
 		SyncPeriod: 30 * time.Second, OOMScoreAdj: -999,
 		Sysctls: Sysctls{ConntrackMaxPerCore: 32768, ConntrackMin: 131072, TCPEstablished: 24 * time.Hour, TCPCloseWait: time.Hour},
 	}
@@ -108,10 +108,10 @@ func TestFields(t *testing.T) {
 		{"nodePortAddresses: primary", "nodePortAddresses: [primary]", func(s *Settings) { s.NodePortsPrimary = true }},
 		{"mode nftables opens NodePorts on the node's address only", "mode: nftables", func(s *Settings) { s.NodePortsPrimary = true }},
 		{"mode nftables has a section of its own", "mode: nftables\nnodePortAddresses: [0.0.0.0/0]\niptables: {masqueradeAll: true, masqueradeBit: 3, syncPeriod: 5s}\nnftables: {masqueradeBit: 31, syncPeriod: 7s}", func(s *Settings) {
-			s.NodePorts, s.MasqueradeMark, s.SyncPeriod = prefixes("0.0.0.0/0"), 1<<31, 7*time.Second
+			s.NodePorts, s.MasqueradeBit, s.SyncPeriod = prefixes("0.0.0.0/0"), 31, 7*time.Second
 		}},
 		{"without a mode, the section iptables counts", "iptables: {masqueradeAll: true, masqueradeBit: 3, syncPeriod: 5s, localhostNodePorts: false}\nnftables: {masqueradeBit: 31}", func(s *Settings) {
-			s.MasqueradeAll, s.MasqueradeMark, s.SyncPeriod = true, 8, 5*time.Second
+			s.MasqueradeAll, s.MasqueradeBit, s.SyncPeriod = true, 3, 5*time.Second
 		}},
 		{"conntrack", "conntrack: {maxPerCore: 0, min: 1, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 1m, tcpBeLiberal: true, udpTimeout: 2s, udpStreamTimeout: 3s}", func(s *Settings) {
 			s.Sysctls = Sysctls{ConntrackMin: 1, TCPCloseWait: time.Minute, TCPBeLiberal: true, UDP: 2 * time.Second, UDPStream: 3 * time.Second}
@@ -217,7 +217,7 @@ func TestCommandLine(t *testing.T) {
 	checkSettings(t, c.Settings, Settings{
 		NodeName: "node-1", NodeIP: netip.MustParseAddr("192.0.2.1"), Kubeconfig: "/etc/k", QPS: 50, Burst: 100,
 		Pods: proxy.Detector{Prefixes: prefixes("10.0.0.0/8", "fd00::/48")}, NodePorts: prefixes("192.0.2.0/24", "198.51.100.0/24"),
-		MasqueradeAll: true, NoExternalIPs: true, MasqueradeMark: 8, Healthz: "0.0.0.0:1", HardFail: true, Profiling: true,
+		MasqueradeAll: true, NoExternalIPs: true, MasqueradeBit: 3, Healthz: "0.0.0.0:1", HardFail: true, Profiling: true,
 		SyncPeriod: 10 * time.Second, OOMScoreAdj: -5, JSONLog: true, Verbosity: 3,
 		Sysctls: Sysctls{ConntrackMaxPerCore: 1, ConntrackMin: 2, TCPEstablished: 3 * time.Second, TCPCloseWait: 4 * time.Second, UDP: 5 * time.Second, UDPStream: 6 * time.Second, TCPBeLiberal: true},
 	})

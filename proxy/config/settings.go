@@ -33,8 +33,8 @@ type Settings struct {
 	NodePortsPrimary bool
 	MasqueradeAll    bool
 	NoExternalIPs    bool
-	// MasqueradeMark is the bit in a packet's mark that says "masquerade".
-	MasqueradeMark uint32
+	// MasqueradeBit is the bit, 0 to 31, of a packet's mark that says "masquerade".
+	MasqueradeBit int
 
 	// Healthz and Metrics are addresses to listen on, as net.Listen takes them; "" for none.
 	Healthz, Metrics string
@@ -270,7 +270,7 @@ func (d *Document) masquerade(s *Settings, c *checker) {
 		c.bad(field, "%d is not between 0 and 31", bit)
 		return
 	}
-	s.MasqueradeMark = 1 << bit
+	s.MasqueradeBit = int(bit)
 }
 
 func (d *Document) sysctls(s *Settings, c *checker) {

@@ -373,6 +373,10 @@ func (w *world) compareSets(fresh *world) {
 			w.t.Error(differ)
 		}
 	}
+	x, y := w.plan.Stats(), fresh.plan.Stats()
+	if x.Routes != y.Routes || x.Endpoints != y.Endpoints || x.NoLocalInternal != y.NoLocalInternal || x.NoLocalExternal != y.NoLocalExternal {
+		w.t.Errorf("counted are %+v, and %+v for a fresh plan", x, y)
+	}
 	if !a.node.Equal(&b.node) {
 		w.t.Errorf("the node is %+v, and %+v for a fresh plan", a.node, b.node)
 	}

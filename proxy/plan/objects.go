@@ -13,7 +13,8 @@ import (
 // applyService takes a Service's new value, nil for one that is gone.
 func (p *Plan) applyService(key cluster.Key, value *cluster.Service) {
 	s := p.service(key)
-	p.events.Services++
+	p.stats.Services++
+	p.stats.PendingServices++
 	old := s.value
 	s.value = value
 	p.mark(s)
@@ -96,7 +97,8 @@ func externalsOf(s *cluster.Service) []netip.Addr {
 
 // applySlice takes the values of a slice before and after a change.
 func (p *Plan) applySlice(old, value *cluster.Slice) {
-	p.events.Slices++
+	p.stats.Slices++
+	p.stats.PendingSlices++
 	if old != nil && old.Service != "" && (value == nil || value.Service != old.Service) {
 		s := p.service(cluster.Key{Namespace: old.Namespace, Name: old.Service})
 		if i, found := s.findSlice(old.Name); found {

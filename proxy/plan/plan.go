@@ -69,14 +69,8 @@ type Plan struct {
 	refused    []proxy.Refusal
 	health     []proxy.HealthCheck
 	triggered  []int64
-	events     Events
+	stats      Stats
 	scratch    scratch
-}
-
-// Events counts what a plan was told.
-type Events struct {
-	Services uint64 // changes of Services
-	Slices   uint64 // changes of EndpointSlices
 }
 
 // service is what is known of a Service: itself, its slices, or both.
@@ -163,6 +157,7 @@ func (p *Plan) Take() *proxy.Changes {
 	}
 	p.recomputeAll()
 	p.installed = nil
+	p.stats.PendingServices, p.stats.PendingSlices = 0, 0
 	c := &proxy.Changes{Refused: p.refused, Health: p.health, Triggered: p.triggered}
 	p.refused, p.health, p.triggered = nil, nil, nil
 	if node := p.settings(); !node.Equal(&p.node) {
@@ -254,11 +249,4 @@ func (p *Plan) inOrder() []*service {
 
 func (s *service) servesDNS() bool {
 	return s.value != nil && slices.ContainsFunc(s.value.Ports, func(p cluster.Port) bool { return p.Number == 53 })
-}
-
-// Events returns what the plan has been told so far, and how many Services wait to be recomputed.
-func (p *Plan) Events() (events Events, pending int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.events, len(p.dirty)
 }

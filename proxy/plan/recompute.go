@@ -35,10 +35,10 @@ func (p *Plan) recompute(s *service) {
 	s.lost = nil
 	s.groups = p.groupsOf(s)
 	for i := range s.groups {
-		p.countHairpins(&s.groups[i], 1)
+		p.count(&s.groups[i], 1)
 	}
 	for i := range before {
-		p.countHairpins(&before[i], -1)
+		p.count(&before[i], -1)
 		for _, r := range before[i].routes {
 			p.releaseUnseen(r.Frontend, s)
 		}
@@ -155,11 +155,5 @@ func (p *Plan) masquerade(family int) proxy.Masquerade {
 func (p *Plan) releaseUnseen(f proxy.Frontend, s *service) {
 	if _, seen := p.scratch.seen[f]; !seen {
 		p.release(f, s)
-	}
-}
-
-func (p *Plan) countHairpins(g *group, by int32) {
-	for _, e := range g.chosen.near {
-		p.hairpins.add(proxy.Hairpin{Endpoint: e, Protocol: g.protocol}, by)
 	}
 }

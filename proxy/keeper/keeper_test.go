@@ -1,0 +1,380 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/waypost/waypost/cluster"
+	"github.com/waypost/waypost/proxy"
+	"github.com/waypost/waypost/proxy/health"
+	"github.com/waypost/waypost/proxy/metrics"
+	"github.com/waypost/waypost/proxy/plan"
+)
+
+// memory is a kernel that only remembers, and notes each call.
+type memory struct {
+	mu     sync.Mutex
+	routes map[proxy.Frontend]*proxy.Route
+	calls  []string
+	fail   error         // of each call
+	slow   time.Duration // each call takes so long
+}
+
+// Sync implements proxy.Kernel.
+func (m *memory) Sync(w *proxy.Wanted) error {
+	return m.call(fmt.Sprintf("sync %d", len(w.Routes)), func() {
+		m.routes = map[proxy.Frontend]*proxy.Route{}
+		for _, r := range w.Routes {
+			m.routes[r.Frontend] = r
+		}
+	})
+}
+
+// Apply implements proxy.Kernel.
+func (m *memory) Apply(c *proxy.Changes) error {
+	return m.call(fmt.Sprintf("apply %d", len(c.Routes)), func() {
+		for _, change := range c.Routes {
+			if change.New == nil {
+				delete(m.routes, change.Old.Frontend)
+			} else {
+				m.routes[change.New.Frontend] = change.New
+			}
+		}
+	})
+}
+
+func (m *memory) call(what string, do func()) error {
+	time.Sleep(m.slow) // of the test's own clock
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		m.calls = append(m.calls, what+" fails")
+		return m.fail
+	}
+	m.calls = append(m.calls, what)
+	do()
+	return nil
+}
+
+// Read implements proxy.Kernel.
+func (m *memory) Read() ([]*proxy.Route, error) { return nil, errors.ErrUnsupported }
+
+// said returns the calls since it was last asked.
+func (m *memory) said() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	calls := strings.Join(m.calls, ", ")
+	m.calls = nil
+	return calls
+}
+
+func (m *memory) set(fail error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fail = fail
+}
+
+// desk is a keeper with all that is around it.
+type desk struct {
+	*Keeper
+	t      *testing.T
+	kernel *memory
+	flows  *flowMemory
+	log    *lines
+	state  *health.State
+	known  map[cluster.Key]*cluster.Service
+}
+
+// flowMemory notes what it was given.
+type flowMemory struct{ memory }
+
+// lines is the log.
+type lines struct {
+	mu   sync.Mutex
+	text []string
+}
+
+func (l *lines) Enabled(context.Context, slog.Level) bool { return true }
+func (l *lines) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l *lines) WithGroup(string) slog.Handler            { return l }
+func (l *lines) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, r.Level.String()+" "+r.Message)
+	return nil
+}
+
+func (l *lines) said() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := strings.Join(l.text, "\n")
+	l.text = nil
+	return text
+}
+
+// run has test work with a keeper that runs, in a bubble of its own time.
+func run(t *testing.T, test func(d *desk)) {
+	synctest.Test(t, func(t *testing.T) {
+		p := plan.New(plan.Options{NodeName: "a", Started: time.Now()})
+		d := &desk{
+			t: t, kernel: &memory{slow: time.Millisecond}, flows: &flowMemory{}, log: &lines{}, known: map[cluster.Key]*cluster.Service{},
+			state: health.NewState(health.Options{Timeout: time.Minute, Families: []string{"IPv4"}, Node: p.Node, Waiting: []cluster.Kind{cluster.KindService}}),
+		}
+		checks := health.NewChecks(d.state, slog.New(d.log))
+		defer checks.Close()
+		d.Keeper = New(Options{
+			Plan: p, Kernel: d.kernel, State: d.state, Checks: checks, Metrics: metrics.New(p, []string{"IPv4"}), Log: slog.New(d.log), Flows: d.flows,
+		})
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() { defer close(done); d.Run(ctx) }()
+		test(d)
+		cancel()
+		<-done
+	})
+}
+
+// services tells that there are n Services, with an external IP or without.
+func (d *desk) services(n int, external ...netip.Addr) {
+	var changes []cluster.Change
+	for i := range max(n, len(d.known)) {
+		key := cluster.Key{Namespace: "prod", Name: fmt.Sprint("web-", i)}
+		var c cluster.Change
+		if old := d.known[key]; old != nil {
+			c.Old = old
+		}
+		delete(d.known, key)
+		if i < n {
+			s := &cluster.Service{
+				Namespace: key.Namespace, Name: key.Name, ClusterIPs: []netip.Addr{netip.AddrFrom4([4]byte{10, 96, 0, byte(i)})},
+				Ports: []cluster.Port{{Protocol: cluster.TCP, Number: 80}}, Routing: &cluster.Routing{ExternalIPs: external},
+			}
+			d.known[key], c.New = s, s
+		}
+		changes = append(changes, c)
+	}
+	d.Apply(changes)
+}
+
+func (d *desk) synced() {
+	for _, kind := range []cluster.Kind{cluster.KindService, cluster.KindSlice, cluster.KindNode} {
+		d.Synced(kind)
+	}
+}
+
+// expect waits until all is quiet and compares what was said.
+func (d *desk) expect(when, kernel, flows, log string) {
+	d.t.Helper()
+	synctest.Wait()
+	for _, c := range []struct{ what, got, want string }{
+		{"the kernel was told", d.kernel.said(), kernel}, {"flows were told", d.flows.said(), flows}, {"the log is", d.log.said(), log},
+	} {
+		if c.got != c.want {
+			d.t.Errorf("%s: %s %q, want %q", when, c.what, c.got, c.want)
+		}
+	}
+}
+
+func TestNothingIsTouchedBeforeAllIsKnown(t *testing.T) {
+	run(t, func(d *desk) {
+		d.services(2)
+		d.Synced(cluster.KindService)
+		time.Sleep(time.Hour)
+		d.expect("without slices", "", "", "")
+		if r := d.state.Report(); !r.Healthy || r.Waiting == "" {
+			t.Errorf("the state is %+v", r)
+		}
+		d.synced()
+		time.Sleep(time.Second)
+		d.expect("with all", "sync 2", "sync 2", "INFO 2 routes are in the kernel, after 1ms")
+		if r := d.state.Report(); !r.Healthy || r.Waiting != "" {
+			t.Errorf("the state is %+v", r)
+		}
+	})
+}
+
+func TestChangesAreAppliedTogether(t *testing.T) {
+	run(t, func(d *desk) {
+		d.services(1)
+		d.synced()
+		time.Sleep(time.Second)
+		d.expect("at the start", "sync 1", "sync 1", "INFO 1 routes are in the kernel, after 1ms")
+		d.services(2)
+		synctest.Wait() // the kernel is at it
+		d.services(3)
+		d.services(5)
+		d.services(4)
+		time.Sleep(time.Second)
+		d.expect("while the kernel works", "apply 1, apply 2", "apply 1, apply 2", "")
+		d.services(5)
+		d.services(4)
+		time.Sleep(time.Second)
+		d.services(4)
+		time.Sleep(time.Second)
+		if calls := d.kernel.said(); strings.Contains(calls, "sync") {
+			t.Errorf("the kernel was told %q", calls)
+		}
+	})
+}
+
+func TestFailures(t *testing.T) {
+	run(t, func(d *desk) {
+		d.synced()
+		time.Sleep(time.Second)
+		d.kernel.said()
+		d.flows.said()
+		d.log.said()
+		d.kernel.set(errors.New("no buffer space"))
+		d.services(2)
+		time.Sleep(650 * time.Millisecond) // 0, 100, 300 and 700 ms are the times
+		d.expect("while it fails", "apply 2 fails, sync 2 fails, sync 2 fails", "", "ERROR routes are not up to date: no buffer space; trying again, at most 30s apart")
+		d.services(3)
+		time.Sleep(40 * time.Millisecond)
+		d.expect("a change is a try too", "sync 3 fails", "", "")
+		time.Sleep(2 * time.Minute)
+		d.kernel.said()
+		if r := d.state.Report(); r.Healthy {
+			t.Errorf("after two minutes the state is %+v", r)
+		}
+		d.kernel.set(nil)
+		time.Sleep(30 * time.Second)
+		d.expect("then", "sync 3", "sync 3", "INFO routes are up to date again")
+		if r := d.state.Report(); !r.Healthy {
+			t.Errorf("then the state is %+v", r)
+		}
+		d.services(4)
+		time.Sleep(time.Second)
+		d.expect("and from then on", "apply 1", "apply 1", "")
+		d.kernel.set(errors.New("no buffer space"))
+		d.services(5)
+		time.Sleep(50 * time.Millisecond)
+		d.expect("another time", "apply 1 fails", "", "ERROR routes are not up to date: no buffer space; trying again, at most 30s apart")
+	})
+}
+
+func TestRepair(t *testing.T) {
+	run(t, func(d *desk) {
+		d.services(2)
+		d.synced()
+		time.Sleep(time.Second)
+		d.kernel.said()
+		d.flows.said()
+		d.log.said()
+		d.Touched("nft (pid 7) has flushed the table ip waypost")
+		time.Sleep(time.Second)
+		d.expect("once touched", "sync 2", "sync 2", "WARN nft (pid 7) has flushed the table ip waypost; putting it right")
+	})
+}
+
+func TestFlowsAreTriedAgain(t *testing.T) {
+	run(t, func(d *desk) {
+		d.flows.fail = errors.New("interrupted")
+		d.services(2)
+		d.synced()
+		time.Sleep(time.Second)
+		d.expect("at first", "sync 2", "sync 2 fails", "INFO 2 routes are in the kernel, after 1ms\nERROR flows are not in line with the routes: interrupted; trying again in 10s")
+		d.flows.set(nil)
+		d.services(3)
+		time.Sleep(time.Second)
+		d.expect("with the next change", "apply 1", "sync 3", "")
+		d.services(4)
+		time.Sleep(time.Second)
+		d.expect("and then", "apply 1", "apply 1", "")
+		d.flows.set(errors.New("interrupted"))
+		d.services(5)
+		time.Sleep(5 * time.Second)
+		d.flows.set(nil)
+		time.Sleep(time.Minute)
+		d.expect("or after a while", "apply 1", "apply 1 fails, sync 5", "ERROR flows are not in line with the routes: interrupted; trying again in 10s")
+	})
+}
+
+func TestRefusalsAreLogged(t *testing.T) {
+	run(t, func(d *desk) {
+		d.services(1, netip.MustParseAddr("10.96.0.0"))
+		d.synced()
+		time.Sleep(time.Second)
+		d.expect("one", "sync 1", "sync 1", "WARN Service prod/web-0: external IP 10.96.0.0 is refused: it is a ClusterIP\nINFO 1 routes are in the kernel, after 1ms")
+		d.services(30, netip.MustParseAddr("10.96.0.0"))
+		time.Sleep(time.Second)
+		if text := strings.Split(d.log.said(), "\n"); len(text) != 21 || text[20] != "WARN 9 more things that Services ask for are refused" {
+			t.Errorf("many: %d lines, the last %q", len(text), text[len(text)-1])
+		}
+	})
+}
+
+// TestMetrics looks at what a scrape says after one change, one refusal, one failure and one repair.
+func TestMetrics(t *testing.T) {
+	run(t, func(d *desk) {
+		d.synced()
+		time.Sleep(time.Second)
+		d.services(2, netip.MustParseAddr("10.96.0.0"))
+		time.Sleep(time.Second)
+		d.kernel.set(errors.New("no"))
+		d.services(1)
+		time.Sleep(50 * time.Millisecond)
+		d.kernel.set(nil)
+		d.Touched("somebody")
+		time.Sleep(time.Second)
+		d.o.Metrics.Healthz(503)
+		d.o.Metrics.Flows("IPv4", time.Millisecond, 3)
+		text := scrape(t, d.o.Metrics)
+		for _, want := range []string{
+			`kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family="IPv4"} 3`,
+			`kubeproxy_sync_full_proxy_rules_duration_seconds_count{ip_family="IPv4"} 2`,
+			`kubeproxy_sync_partial_proxy_rules_duration_seconds_count{ip_family="IPv4"} 1`,
+			`kubeproxy_sync_partial_proxy_rules_duration_seconds_sum{ip_family="IPv4"} 0.001`,
+			`kubeproxy_sync_proxy_rules_nftables_sync_failures_total{ip_family="IPv4"} 1`,
+			`kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total{ip_family="IPv4"} 0`,
+			`kubeproxy_sync_proxy_rules_service_changes_total 4`,
+			`kubeproxy_sync_proxy_rules_service_changes_pending 0`,
+			`kubeproxy_sync_proxy_rules_endpoint_changes_total 0`,
+			`kubeproxy_sync_proxy_rules_endpoint_changes_pending 0`,
+			`kubeproxy_sync_proxy_rules_no_local_endpoints_total{ip_family="IPv4",traffic_policy="internal"} 0`,
+			`kubeproxy_sync_proxy_rules_no_local_endpoints_total{ip_family="IPv4",traffic_policy="external"} 0`,
+			`kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family="IPv4"} 9.4668480`, // the bubble's time begins in 2000
+			`kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds{ip_family="IPv4"} 9.4668480`,
+			`kubeproxy_conntrack_reconciler_sync_duration_seconds_count{ip_family="IPv4"} 1`,
+			`kubeproxy_conntrack_reconciler_deleted_entries_total{ip_family="IPv4"} 3`,
+			`kubeproxy_proxy_healthz_total{code="503"} 1`,
+			`waypost_proxy_route_changes_total{change="added"} 2`,
+			`waypost_proxy_refusals_total{reason="cluster_ip"} 2`,
+			`waypost_proxy_refusals_total{reason="node_address"} 0`,
+			`waypost_proxy_repairs_total 1`,
+			`waypost_proxy_apply_seconds_count 3`,
+			`waypost_proxy_change_to_kernel_seconds_count 2`,
+			`waypost_proxy_routes{verdict="reject"} 1`,
+			`waypost_proxy_routes{verdict="forward"} 0`,
+			`waypost_proxy_endpoints 0`,
+		} {
+			if !slices.ContainsFunc(strings.Split(text, "\n"), func(line string) bool { return strings.HasPrefix(line, want) }) {
+				t.Errorf("the metrics lack %s", want)
+			}
+		}
+		if t.Failed() {
+			t.Log(text)
+		}
+	})
+}
+
+func scrape(t *testing.T, m *metrics.Metrics) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	text, err := io.ReadAll(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
