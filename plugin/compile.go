@@ -11,6 +11,7 @@ import (
 	"github.com/waypost/waypost/journal"
 	"github.com/waypost/waypost/plugin/env"
 	"github.com/waypost/waypost/plugin/health"
+	"github.com/waypost/waypost/plugin/hosts"
 	"github.com/waypost/waypost/plugin/prometheus"
 	"github.com/waypost/waypost/server"
 )
@@ -34,6 +35,9 @@ func NewCompiler(o Options) (*Compiler, error) {
 	c := &Compiler{options: o}
 	c.metrics = prometheus.New(c.env("prometheus"))
 	if _, err := health.NewMetrics(c.env("health")); err != nil {
+		return nil, err
+	}
+	if _, err := hosts.NewMetrics(c.env("hosts")); err != nil {
 		return nil, err
 	}
 	return c, nil

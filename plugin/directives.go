@@ -9,6 +9,7 @@ import (
 	"github.com/waypost/waypost/plugin/chaos"
 	"github.com/waypost/waypost/plugin/errors"
 	"github.com/waypost/waypost/plugin/health"
+	"github.com/waypost/waypost/plugin/hosts"
 	"github.com/waypost/waypost/plugin/kubernetes"
 	"github.com/waypost/waypost/plugin/loadbalance"
 	"github.com/waypost/waypost/plugin/log"
@@ -149,6 +150,21 @@ func buildLoadBalance(b *block, d *config.Directive) error {
 		return err
 	}
 	b.steps = append(b.steps, loadbalance.New(o))
+	return nil
+}
+
+func buildHosts(b *block, d *config.Directive) error {
+	o, err := hosts.Parse(b.config, d)
+	if err != nil {
+		return err
+	}
+	h, err := hosts.New(o, b.env("hosts"))
+	if err != nil {
+		return err
+	}
+	b.steps = append(b.steps, h)
+	b.setup.onStart(h.Start)
+	b.setup.onStop(h.Stop)
 	return nil
 }
 

@@ -59,7 +59,7 @@ var table = []directive{
 	{name: "template", link: true, instead: "serve such names from a server of their own"},
 	{name: "transfer", link: true, instead: "leave it out, zone transfers are then refused"},
 	{name: "dynupdate", link: true, instead: "change the cluster's objects instead"},
-	{name: "hosts", link: true, instead: "give such names a Service, with its addresses in an EndpointSlice"},
+	{name: "hosts", link: true, build: buildHosts},
 	{name: "route53", link: true, instead: "ask the cloud's own servers for its zones"},
 	{name: "azure", link: true, instead: "ask the cloud's own servers for its zones"},
 	{name: "clouddns", link: true, instead: "ask the cloud's own servers for its zones"},

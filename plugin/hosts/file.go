@@ -1,0 +1,110 @@
+package hosts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// file is what is known of the hosts file. Only one goroutine at a time looks at it.
+type file struct {
+	size     int64
+	modified time.Time
+	entries  int    // how many it had
+	read     bool   // it could be read at least once
+	trouble  string // what was the matter the last time; "" is nothing
+}
+
+// Start reads the file, and goes on to look at it.
+func (h *Hosts) Start(context.Context) error {
+	h.refresh()
+	if h.options.Reload == 0 {
+		return nil
+	}
+	running, stop := context.WithCancel(context.Background())
+	h.stop, h.done = stop, make(chan struct{})
+	go func() {
+		defer close(h.done)
+		tick := time.NewTicker(h.options.Reload)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				h.refresh()
+			case <-running.Done():
+				return
+			}
+		}
+	}()
+	return nil
+}
+
+// Stop ends that. What was read last is answered on.
+func (h *Hosts) Stop() {
+	if h.stop != nil {
+		h.stop()
+		<-h.done
+	}
+}
+
+// refresh reads the file if it has changed. One that cannot be read leaves all as it was, which is said once. That a file
+// is not there yet at the start has been said by then, or is nothing unusual.
+func (h *Hosts) refresh() {
+	err := h.readFile()
+	f, before := &h.file, h.file.trouble
+	f.trouble = ""
+	switch {
+	case err == nil && before != "" && f.read:
+		h.log.Info(fmt.Sprintf("Hosts file %q can be read again", h.options.Path))
+	case err == nil:
+		f.read = true
+	default:
+		f.trouble = err.Error()
+		if f.read && f.trouble != before {
+			h.log.Warn(fmt.Sprintf("%v; the %d entries that were read before stay", err, f.entries))
+		} else if f.trouble != before && !errors.Is(err, fs.ErrNotExist) {
+			h.log.Warn(err.Error())
+		}
+	}
+}
+
+// errNoHosts is returned for a file that is surely no hosts file, or no more.
+var errNoHosts = errors.New("no line begins with an address")
+
+// readFile reads the file if it has another size or time than before.
+func (h *Hosts) readFile() error {
+	opened, err := os.Open(h.options.Path)
+	if err != nil {
+		return err
+	}
+	defer opened.Close()
+	info, err := opened.Stat()
+	if err != nil {
+		return err
+	}
+	f := &h.file
+	if f.read && info.Size() == f.size && info.ModTime().Equal(f.modified) {
+		return nil
+	}
+	r := h.reader(fmt.Sprintf("Hosts file %q", h.options.Path))
+	read, err := r.read(opened)
+	if err != nil {
+		return err
+	}
+	if r.lines == 0 && r.others > 0 {
+		return fmt.Errorf("%s: %w", r.source, errNoHosts)
+	}
+	f.size, f.modified, f.entries = info.Size(), info.ModTime(), read.count
+	h.table.Store(newTable(h.options.TTL, read, h.inline))
+	h.metrics.entries.WithLabelValues(h.options.Path).Set(float64(h.inline.count + read.count))
+	h.metrics.reload.Set(float64(info.ModTime().UnixNano()) / 1e9)
+	return nil
+}
+
+// reader makes a reader of hosts lines that go by the options.
+func (h *Hosts) reader(source string) *reader {
+	return &reader{source: source, zones: h.zones, noReverse: h.options.NoReverse, warn: func(text string) { h.log.Error(text) }}
+}
