@@ -37,7 +37,7 @@ func (f *follower) run(ctx context.Context) {
 		if err == nil || ctx.Err() != nil {
 			continue
 		}
-		if !isTooOld(err) && !f.isMissing(err) {
+		if !f.isExpected(err) {
 			f.report.failed(f.res.kind, err)
 		}
 		wake := f.revival.listen()
@@ -60,6 +60,12 @@ func (f *follower) round(ctx context.Context) error {
 		return fmt.Errorf("failed to watch %s: %w", f.res.goType, err)
 	}
 	return nil
+}
+
+// isExpected reports whether err belongs to an ordinary life: a server forgets old versions, though not twice in a row, and may
+// be too old for a kind.
+func (f *follower) isExpected(err error) bool {
+	return f.retry.failures == 0 && isTooOld(err) || f.isMissing(err)
 }
 
 // Bounds of the time between two tries. Where nobody listens, as while a server restarts, a try costs nobody anything, and the

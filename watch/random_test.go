@@ -190,6 +190,26 @@ func TestListInPlace(t *testing.T) {
 	}
 }
 
+// What is gone leaves nothing behind, however much has come and gone.
+func TestStoreForgets(t *testing.T) {
+	s := newStore(&serialSink{sink: discard{}})
+	turn := func(n int) {
+		for i := range n {
+			s.put(&cluster.Pod{Namespace: "prod", Name: fmt.Sprint("pod-", i)})
+			s.remove(cluster.Key{Namespace: "prod", Name: fmt.Sprint("pod-", i-100)})
+		}
+		s.mark()
+		s.sweep()
+	}
+	turn(10_000)
+	before := liveHeap()
+	turn(500_000)
+	if after := liveHeap(); after > before+before/4 {
+		t.Errorf("%d bytes after 10,000 Pods, %d after 500,000", before, after)
+	}
+	runtime.KeepAlive(s)
+}
+
 // No object, however mangled, stops the server.
 func FuzzReduce(f *testing.F) {
 	f.Add(must(service("web", "10.96.1.1").Marshal()), must(json.Marshal(serviceImport("imp", "10.96.9.1"))))
