@@ -85,10 +85,13 @@ func (r *Reply) Fit() {
 
 // most is what buf may grow to now.
 func (r *Reply) most() int {
-	if r.whole {
-		return r.room + MaxLen - r.query.Limit()
+	switch {
+	case !r.whole:
+		return r.room
+	case r.query.EDNS.Present:
+		return MaxLen - optLen - len(r.options)
 	}
-	return r.room
+	return MaxLen
 }
 
 // cut leaves out the records behind the last one that ends within the limit.

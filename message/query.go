@@ -49,6 +49,9 @@ type Resolver interface {
 	// Resolve asks for name and typ on behalf of from. The reply is a whole message in wire form, the caller's to keep.
 	// It is not covered where no server block, or no step of the one that fits, has anything to say of the name.
 	Resolve(from *Query, name Name, typ Type) (reply []byte, covered bool)
+	// Refresh asks once more what q's client asked, for nobody: the steps see a query with Refresh set, and no observer
+	// sees it. It does not wait for the answer.
+	Refresh(q *Query)
 }
 
 // Name is the name that was asked for, in wire form and the client's letter case.

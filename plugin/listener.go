@@ -113,7 +113,7 @@ func (s *Setup) listener(scheme config.Scheme, host string, port uint16) *Listen
 	}
 	log := s.compiler.options.Journal.Logger("")
 	l := &Listener{Name: name, host: host, port: port, Server: server.Config{
-		Addr:    addr,
+		Addr: addr, Name: name,
 		Dropped: s.compiler.metrics.Dropped(name),
 		Panic:   func(value any, stack []byte) { s.panicked(name, value, stack) },
 		Logf:    func(format string, args ...any) { log.Warn(fmt.Sprintf(format, args...)) },

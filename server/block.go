@@ -26,6 +26,14 @@ type Step interface {
 	Serve(q *message.Query, r *message.Reply) message.Verdict
 }
 
+// Waiter is a step that can wait without a goroutine. After its Serve has said Park, the server does not call that again
+// but Wait, with a query and a reply that are the step's until it calls resume: once, from any goroutine or from within
+// Wait, with what Serve would have returned. The query goes on in that call, which does not wait for anything.
+type Waiter interface {
+	Step
+	Wait(q *message.Query, r *message.Reply, resume func(message.Verdict))
+}
+
 // Observer sees each query of a block with its reply just before that is sent; it changes neither. A reply that the
 // server writes because a step only gave a response code has an empty Reply.By.
 type Observer interface {

@@ -14,6 +14,15 @@ type chain struct {
 	unanswered error // what becomes of a query that no step answered
 }
 
+// waiter is the step that the chain goes on with, if that can wait without a goroutine.
+func (c *chain) waiter(i int) (Waiter, bool) {
+	if i == completed {
+		return nil, false
+	}
+	w, ok := c.Steps[i].(Waiter)
+	return w, ok
+}
+
 // chains finds the chain for a name: that of the longest zone which the name is in.
 type chains struct {
 	byZone map[string]*chain // without the root

@@ -208,8 +208,8 @@ func (c *conn) write(messages []byte) bool {
 	return err == nil
 }
 
-// park lets a query go on in a goroutine of its own, which sends its answer whenever that is there. If the connection has
-// too many of them, it waits for one to end before it reads on.
+// park lets a query go on elsewhere; its answer is sent whenever it is there. If the connection has too many of them, it
+// waits for one to end before it reads on.
 func (c *conn) park(p *parked, s *stream) bool {
 	if c.slots == nil {
 		c.slots = make(chan struct{}, c.listener.server.limits.ParkedPerConn)
@@ -222,13 +222,21 @@ func (c *conn) park(p *parked, s *stream) bool {
 		alive = c.write(s.flush())
 		c.slots <- struct{}{}
 	}
-	c.waiting.Go(func() {
-		if reply := p.resume(); reply != nil && !c.write(frame(nil, reply)) {
-			c.tcp.Close()
-		}
-		c.answered.Store(time.Now().UnixNano())
-		c.due.Add(-1)
-		<-c.slots
-	})
+	c.waiting.Add(1)
+	p.leave = func(reply []byte) {
+		go c.leave(reply) // the client may be slow to take it, and who calls must not wait
+	}
+	p.goOn()
 	return alive
+}
+
+// leave sends the answer to a parked query.
+func (c *conn) leave(reply []byte) {
+	defer c.waiting.Done()
+	if reply != nil && !c.write(frame(nil, reply)) {
+		c.tcp.Close()
+	}
+	c.answered.Store(time.Now().UnixNano())
+	c.due.Add(-1)
+	<-c.slots
 }

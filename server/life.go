@@ -1,10 +1,8 @@
 package server
 
 import (
-	"errors"
 	"net/netip"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"github.com/waypost/waypost/message"
@@ -18,15 +16,16 @@ import (
 //	close     shows it to the observers and finishes the message.
 //
 // A step that has to wait parks the query: respond then returns it as a parked one, which goes on from that same step in
-// a goroutine of its own and gives its answer to the socket later. A step that wants to see the reply may ask the steps
-// behind it another question instead of having that sent.
+// a goroutine of its own, or where the step says (Waiter), and gives its answer to the socket later: parked.go. A step that
+// wants to see the reply may ask the steps behind it another question instead of having that sent.
 
 // desk is where one goroutine answers queries: a query and its reply, used again for each.
 type desk struct {
 	server   *Server
 	q        message.Query
 	r        message.Reply
-	revising []int // which step asked for each of the reply's Revisions
+	revising []int   // which step asked for each of the reply's Revisions
+	away     *parked // what the desk is part of, where it is not a socket loop's
 }
 
 // arrived says where the next packet comes from. local is the address it was sent to.
@@ -151,8 +150,11 @@ func (d *desk) revise() (at int, verdict message.Verdict) {
 	return completed, message.Done
 }
 
-// close shows the finished reply to the observers.
+// close shows the finished reply to the observers, if anybody gets it.
 func (d *desk) close(c *chain) []byte {
+	if d.q.Refresh {
+		return d.r.Finish()
+	}
 	for _, o := range c.Observers {
 		o.Observe(&d.q, &d.r)
 	}
@@ -186,7 +188,10 @@ var _ message.Resolver = (*Server)(nil)
 // Resolve implements message.Resolver. It may wait, so that only a query off the socket loop (Query.MayBlock) may ask:
 // for another one, a step that would have to wait answers SERVFAIL here.
 func (s *Server) Resolve(from *message.Query, name message.Name, typ message.Type) (reply []byte, covered bool) {
-	d := &desk{server: s}
+	d := newParked(s)
+	if !from.MayBlock {
+		d.away = nil
+	}
 	d.q.Ask(from, name, typ)
 	d.r.Begin(&d.q, make([]byte, 0, message.MinUDPSize))
 	if d.q.Depth > s.limits.InnerQuestions {
@@ -197,50 +202,10 @@ func (s *Server) Resolve(from *message.Query, name message.Name, typ message.Typ
 	if !s.admits(c, &d.q, &d.r) {
 		return d.r.Finish(), false
 	}
-	if reply, _ = d.walk(c, 0); reply == nil { // a step dropped it
+	d.chain = c
+	if reply = d.wait(func() { d.end(d.walk(c, 0)) }); reply == nil { // a step dropped it
 		d.r.Fail(message.ServFail)
 		reply = d.r.Finish()
 	}
 	return reply, d.r.Err != c.unanswered
-}
-
-// parked is a query that waits for something, away from the socket loop.
-type parked struct {
-	desk
-	chain *chain
-	step  int // where it goes on
-}
-
-// Errors of queries that could not be parked.
-var (
-	errFull   = errors.New("server: too many queries are waiting for an answer from elsewhere")
-	errParked = errors.New("server: a directive wanted to wait where it must not")
-)
-
-// park makes a copy of the query, which goes on with step i, or with the revisions of its reply, once resume is called.
-func (d *desk) park(c *chain, i int) ([]byte, *parked) {
-	if d.q.MayBlock || d.q.Depth > 0 {
-		return d.fail(c, errParked), nil
-	}
-	if !d.server.parking.take() {
-		return d.fail(c, errFull), nil
-	}
-	p := &parked{chain: c, step: i}
-	p.server = d.server
-	p.q = *d.q.Detach()
-	p.q.MayBlock = true
-	p.revising = slices.Clone(d.revising)
-	if i == completed {
-		p.r.Move(&d.r, &p.q)
-	} else {
-		p.r.Continue(&d.r, &p.q, make([]byte, 0, message.MinUDPSize))
-	}
-	return nil, p
-}
-
-// resume does what walk had left to do and returns the reply, nil if nothing is to be sent.
-func (p *parked) resume() []byte {
-	defer p.server.parking.give()
-	reply, _ := p.walk(p.chain, p.step)
-	return reply
 }

@@ -29,6 +29,8 @@ type Config struct {
 	// Addr is what to listen on, UDP and TCP: "127.0.0.1:53", "[::1]:53", or ":53" for every address of both families.
 	// Port 0 takes one that is free for both.
 	Addr string
+	// Name is what the steps know the listener by (Query.Listener): "dns://:53".
+	Name string
 	// Blocks answer the queries; SetBlocks changes them later. Where two have a zone in common, the first has it.
 	Blocks []*Block
 	// Dropped, if not nil, sees each reply that no block had the last word on: no block covers the name, the block that

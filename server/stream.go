@@ -18,7 +18,7 @@ const (
 
 func newStream(s *Server) *stream {
 	t := &stream{in: make([]byte, streamIn)}
-	t.server, t.q.Resolver, t.q.Transport = s, s, message.TCP
+	t.server, t.q.Resolver, t.q.Listener, t.q.Transport = s, s, s.config.Name, message.TCP
 	return t
 }
 

@@ -43,7 +43,8 @@ func listenUDP(s *Server, addr string, shard int) (*udpLoop, error) {
 		return nil, err
 	}
 	l := &udpLoop{conn: conn, raw: raw, local: addrPort(conn.LocalAddr())}
-	l.server, l.q.Resolver, l.q.Shard, l.q.Transport = s, s, shard%Shards, message.UDP
+	l.server, l.q.Resolver, l.q.Listener = s, s, s.config.Name
+	l.q.Shard, l.q.Transport = shard%Shards, message.UDP
 	l.in = newInbox(l.local.Addr().IsUnspecified())
 	l.out = newOutbox()
 	return l, nil
@@ -119,17 +120,19 @@ func (l *udpLoop) flush() {
 	}
 }
 
-// park lets a query go on in a goroutine of its own, and sends its answer from there.
+// park lets a query go on elsewhere; its answer is sent from there.
 func (l *udpLoop) park(p *parked, to peer) {
-	l.waiting.Go(func() {
-		reply := p.resume()
+	l.waiting.Add(1)
+	p.leave = func(reply []byte) {
+		defer l.waiting.Done()
 		if reply == nil {
 			return
 		}
 		if err := to.send(l.raw, reply); err != nil && !errors.Is(err, net.ErrClosed) {
 			l.fault("sending", err)
 		}
-	})
+	}
+	p.goOn()
 }
 
 // drain answers what is in the socket's buffer, and nothing that comes later: the kernel gives that to the other sockets
