@@ -1,0 +1,128 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// streams exchanges questions over TCP and TLS. A connection carries several at a time (RFC 7766 section 6.2.1.1), but no
+// more than depth of them as long as another connection can be had: behind the address of a Service there may be many
+// servers, and each connection leads to one.
+type streams struct {
+	server *Server
+
+	mu      sync.Mutex // before that of a stream, where both are held
+	open    []*stream  // the oldest first
+	closing atomic.Bool
+}
+
+const (
+	depth      = 8  // questions that wait at one connection
+	maxStreams = 64 // connections to one server
+)
+
+// ask sends a question over the oldest connection that has room for it, or over a new one.
+func (ss *streams) ask(q *Question, a Asker) error {
+	ss.enqueue(newPending(q, a, time.Now()))
+	return nil
+}
+
+// enqueue gives a question to a connection.
+func (ss *streams) enqueue(p *pending) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for _, s := range ss.open {
+		if s.add(p, depth) {
+			ss.server.metrics.tcp.hits.Inc()
+			return
+		}
+	}
+	if len(ss.open) >= maxStreams && ss.addToAny(p) {
+		ss.server.metrics.tcp.hits.Inc()
+		return
+	}
+	ss.connect(p)
+}
+
+// connect opens a connection for a question. The caller holds mu.
+func (ss *streams) connect(p *pending) {
+	ss.server.metrics.tcp.misses.Inc()
+	s := &stream{owner: ss, opened: time.Now(), writable: make(chan struct{}, 1)}
+	s.age = ss.server.config.MaxAge - rand.N(ss.server.config.MaxAge/10+1) // not all at once
+	s.add(p, 1)
+	ss.open = append(ss.open, s)
+	go s.run()
+}
+
+// retry opens a connection for a question whose own one the server has closed.
+func (ss *streams) retry(p *pending) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.connect(p)
+}
+
+// addToAny gives a question to the connection at which the fewest wait.
+func (ss *streams) addToAny(p *pending) bool {
+	var best *stream
+	fewest := 0
+	for _, s := range ss.open {
+		if n := s.load(); best == nil || n < fewest {
+			best, fewest = s, n
+		}
+	}
+	return best != nil && best.add(p, maxPerStream)
+}
+
+// maxPerStream is how many questions can wait at one connection at all: of so many the IDs can still be told apart.
+const maxPerStream = 4096
+
+// forget takes a connection off the list.
+func (ss *streams) forget(s *stream) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for i, other := range ss.open {
+		if other == s {
+			ss.open = append(ss.open[:i], ss.open[i+1:]...)
+			return
+		}
+	}
+}
+
+// spare reports whether more connections are idle than are to be kept.
+func (ss *streams) spare() bool {
+	most := ss.server.config.MaxIdle
+	if most == 0 {
+		return false
+	}
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	idle := 0
+	for _, s := range ss.open {
+		if s.load() == 0 {
+			idle++
+		}
+	}
+	return idle > most
+}
+
+// close closes the connections at which nothing waits, and has the others close when nothing does any more.
+func (ss *streams) close() {
+	ss.closing.Store(true)
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for _, s := range ss.open {
+		s.wake()
+	}
+}
+
+// dialTime bounds opening a connection, TLS included.
+func (ss *streams) dialTime() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), ss.server.config.Dial)
+}
+
+// errIdle ends a connection that nobody needs.
+var errIdle = errors.New("idle")

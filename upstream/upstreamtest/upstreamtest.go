@@ -1,0 +1,143 @@
+// Package upstreamtest has DNS servers for tests: honest ones of miekg/dns over UDP, TCP and TLS, and ones that send
+// whatever the test says.
+package upstreamtest
+
+import (
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// Server is a server of miekg/dns on 127.0.0.1, over UDP and TCP at the same port.
+type Server struct {
+	Addr    netip.AddrPort
+	Asked   atomic.Int64 // questions so far
+	handler dns.HandlerFunc
+}
+
+// Start runs a server until the test ends.
+func Start(t testing.TB, handler dns.HandlerFunc) *Server {
+	t.Helper()
+	packets, listener := listen(t)
+	s := &Server{Addr: packets.LocalAddr().(*net.UDPAddr).AddrPort(), handler: handler}
+	s.run(t, &dns.Server{PacketConn: packets})
+	s.run(t, &dns.Server{Listener: listener})
+	return s
+}
+
+// StartTLS runs a server over TLS until the test ends.
+func StartTLS(t testing.TB, identity *Identity, handler dns.HandlerFunc) *Server {
+	t.Helper()
+	listener := identity.Listen(t)
+	s := &Server{Addr: listener.Addr().(*net.TCPAddr).AddrPort(), handler: handler}
+	s.run(t, &dns.Server{Listener: listener})
+	return s
+}
+
+func (s *Server) run(t testing.TB, server *dns.Server) {
+	t.Helper()
+	server.Handler = dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
+		s.Asked.Add(1)
+		s.handler(w, r)
+	})
+	started := make(chan struct{})
+	server.NotifyStartedFunc = func() { close(started) }
+	ended := make(chan error, 1)
+	go func() { ended <- server.ActivateAndServe() }()
+	select {
+	case <-started:
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		server.Shutdown() //nolint:errcheck // the test is over
+		<-ended
+	})
+}
+
+// listen opens UDP and TCP at one port of 127.0.0.1.
+func listen(t testing.TB) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for range 20 {
+		packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listener, err := net.Listen("tcp", packets.LocalAddr().String())
+		if err == nil {
+			return packets, listener
+		}
+		packets.Close()
+	}
+	t.Fatal("no port is free for both UDP and TCP")
+	return nil, nil
+}
+
+// Answer is a handler that answers with the records, in presentation format.
+func Answer(t testing.TB, records ...string) dns.HandlerFunc {
+	var answer []dns.RR
+	for _, text := range records {
+		rr, err := dns.NewRR(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer = append(answer, rr)
+	}
+	return func(w dns.ResponseWriter, r *dns.Msg) {
+		m := new(dns.Msg).SetReply(r)
+		m.RecursionAvailable = true
+		m.Answer = answer
+		w.WriteMsg(m) //nolint:errcheck // who asked will notice
+	}
+}
+
+// Silent is a handler that answers nothing.
+func Silent(dns.ResponseWriter, *dns.Msg) {}
+
+// Rcode is a handler that answers with a response code alone.
+func Rcode(rcode int) dns.HandlerFunc {
+	return func(w dns.ResponseWriter, r *dns.Msg) {
+		w.WriteMsg(new(dns.Msg).SetRcode(r, rcode)) //nolint:errcheck // who asked will notice
+	}
+}
+
+// Liar is a UDP socket on 127.0.0.1.
+type Liar struct {
+	Addr netip.AddrPort
+	conn *net.UDPConn
+}
+
+// StartLiar gives each datagram that comes, and who sent it, to a function, until the test ends.
+func StartLiar(t testing.TB, handle func(l *Liar, packet []byte, from netip.AddrPort)) *Liar {
+	t.Helper()
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &Liar{Addr: conn.LocalAddr().(*net.UDPAddr).AddrPort(), conn: conn}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		buffer := make([]byte, 65535)
+		for {
+			n, from, err := conn.ReadFromUDPAddrPort(buffer)
+			if err != nil {
+				return
+			}
+			handle(l, append([]byte(nil), buffer[:n]...), from)
+		}
+	}()
+	t.Cleanup(func() {
+		conn.Close()
+		<-ended
+	})
+	return l
+}
+
+// Send sends a datagram.
+func (l *Liar) Send(packet []byte, to netip.AddrPort) {
+	l.conn.WriteToUDPAddrPort(packet, to) //nolint:errcheck // who waits for it will notice
+}
