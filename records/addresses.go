@@ -31,7 +31,7 @@ type treeBranch struct {
 // treeLeaf is what is known of one address.
 type treeLeaf struct {
 	addr netip.Addr
-	refs []ref // never empty
+	refs []*ref // never empty
 }
 
 // nibbles is an address as a key. Those of one family have one length.
@@ -75,7 +75,7 @@ func (a *addresses) root(v4 bool) *treeLink {
 }
 
 // get returns what is known of an address, nil if nothing is.
-func (a *addresses) get(addr netip.Addr) []ref {
+func (a *addresses) get(addr netip.Addr) []*ref {
 	key := keyOf(addr)
 	if leaf := a.root(addr.Is4()).near(&key, key.len); leaf != nil && leaf.addr == addr {
 		return leaf.refs
@@ -112,7 +112,7 @@ func (l *treeLink) near(key *nibbles, n int) *treeLeaf {
 }
 
 // update replaces what is known of an address by what change makes of it; nothing left removes the address.
-func (a *addresses) update(generation uint64, addr netip.Addr, change func([]ref) []ref) {
+func (a *addresses) update(generation uint64, addr netip.Addr, change func([]*ref) []*ref) {
 	key := keyOf(addr)
 	root := a.root(addr.Is4())
 	leaf := root.near(&key, key.len)
@@ -216,11 +216,11 @@ func (b *treeBranch) writable(generation uint64) *treeBranch {
 }
 
 // all calls yield for every address in ascending order, IPv4 first.
-func (a *addresses) all(yield func(netip.Addr, []ref) bool) {
+func (a *addresses) all(yield func(netip.Addr, []*ref) bool) {
 	_ = a.v4.all(yield) && a.v6.all(yield)
 }
 
-func (l treeLink) all(yield func(netip.Addr, []ref) bool) bool {
+func (l treeLink) all(yield func(netip.Addr, []*ref) bool) bool {
 	if l.branch == nil {
 		return l.leaf == nil || yield(l.leaf.addr, l.leaf.refs)
 	}

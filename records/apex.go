@@ -66,7 +66,7 @@ func (z *Zone) nsTargets() []nsTarget {
 	for _, ip := range z.plan.LocalIPs {
 		for _, ref := range z.local.get(ip) {
 			found = true
-			if e, ok := z.services.get([]byte(ref.id.key)); ok && e.service != nil {
+			if e := z.services.get([]byte(ref.id.key)); e != nil && e.service != nil {
 				targets = append(targets, e.nsTargets(z.plan, ip)...)
 			}
 		}

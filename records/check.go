@@ -3,6 +3,7 @@ package records
 import (
 	"fmt"
 	"math/bits"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -13,14 +14,14 @@ import (
 // objects gives, every address that objects have is in the reverse tree as often as they say, nothing else is, and the
 // trees are well-formed. It costs what building the zone costs; tests call it after every change.
 func (z *Zone) Check() error {
-	want := make(map[addressRef]int)
+	want := make(map[reason]int)
 	for _, table := range []*trie[*entry]{&z.services, &z.imports} {
 		if err := table.check(); err != nil {
 			return err
 		}
-		for key, e := range table.all {
-			if err := e.check(z.plan, key); err != nil {
-				return fmt.Errorf("entry %q: %w", key, err)
+		for e := range table.all {
+			if err := e.check(z.plan); err != nil {
+				return fmt.Errorf("entry %q: %w", e.key, err)
 			}
 			if table == &z.services {
 				e.countRefs(z.plan, want)
@@ -33,18 +34,25 @@ func (z *Zone) Check() error {
 	return z.pods.check()
 }
 
+// reason is a ref at an address, by what it says.
+type reason struct {
+	addr      netip.Addr
+	kind      refKind
+	key, host string
+}
+
 // check compares an entry with what its objects give.
-func (e *entry) check(p *plan, key string) error {
-	if e.id.key != key {
+func (e *entry) check(p *plan) error {
+	if e.id.key != e.key {
 		return fmt.Errorf("is called %q", e.id.key)
 	}
 	if !slices.IsSortedFunc(e.slices, func(a, b *cluster.Slice) int { return strings.Compare(a.Name, b.Name) }) {
 		return fmt.Errorf("slices are not in order")
 	}
-	fresh := entry{id: e.id, service: e.service, imported: e.imported, slices: e.slices}
+	fresh := entry{key: e.key, id: e.id, service: e.service, imported: e.imported, slices: e.slices}
 	fresh.compile(p)
 	switch {
-	case fresh.kind != e.kind || fresh.ready != e.ready || fresh.uniform != e.uniform || fresh.names != e.names:
+	case fresh.kind != e.kind || fresh.exists != e.exists || fresh.ready != e.ready || fresh.uniform != e.uniform || fresh.names != e.names:
 		return fmt.Errorf("facts are not those of its objects")
 	case !slices.Equal(fresh.a, e.a) || !slices.Equal(fresh.aaaa, e.aaaa) || !slices.Equal(fresh.srv.records, e.srv.records):
 		return fmt.Errorf("answers are not those of its objects")
@@ -55,39 +63,34 @@ func (e *entry) check(p *plan, key string) error {
 }
 
 // countRefs adds what an entry's objects say of addresses.
-func (e *entry) countRefs(p *plan, want map[addressRef]int) {
+func (e *entry) countRefs(p *plan, want map[reason]int) {
 	if e.service != nil && p.named(e.service.Namespace) {
 		for _, ip := range e.service.ClusterIPs {
-			want[addressRef{ip.Unmap(), ref{serviceRef, nil, e.id.key}}]++
+			want[reason{ip.Unmap(), serviceRef, e.key, ""}]++
 		}
 	}
 	for _, s := range e.slices {
 		for i := range s.Endpoints {
 			if end := &s.Endpoints[i]; end.Ready() && s.Service != "" && s.FQDNs == nil && p.named(s.Namespace) {
-				host := e.id.key + " " + ownLabel(end, p.PodNames)
-				want[addressRef{end.Address.Unmap(), ref{endpointRef, nil, host}}]++
+				want[reason{end.Address.Unmap(), endpointRef, e.key, ownLabel(end, p.PodNames)}]++
 			}
 		}
 	}
 }
 
 // checkReverse compares the reverse tree with what it should hold.
-func (z *Zone) checkReverse(want map[addressRef]int) error {
+func (z *Zone) checkReverse(want map[reason]int) error {
 	if err := z.reverse.check(); err != nil {
 		return err
 	}
 	for addr, refs := range z.reverse.all {
 		for _, r := range refs {
-			text := r.id.key
-			if r.kind == endpointRef {
-				text += " " + r.host
-			}
-			want[addressRef{addr, ref{r.kind, nil, text}}]--
+			want[reason{addr, r.kind, r.id.key, r.host}]--
 		}
 	}
 	for r, n := range want {
 		if n != 0 {
-			return fmt.Errorf("reverse name of %s: %q is there %d times too few", r.addr, r.ref.host, n)
+			return fmt.Errorf("reverse name of %s: %q of %q is there %d times too few", r.addr, r.host, r.key, n)
 		}
 	}
 	return nil
@@ -96,9 +99,9 @@ func (z *Zone) checkReverse(want map[addressRef]int) error {
 // check walks a trie's nodes.
 func (t *trie[V]) check() error {
 	n := 0
-	for key := range t.all {
-		if _, ok := t.get([]byte(key)); !ok {
-			return fmt.Errorf("trie: key %q is there and not found", key)
+	for v := range t.all {
+		if t.get([]byte(v.name())) != v {
+			return fmt.Errorf("trie: key %q is there and not found", v.name())
 		}
 		n++
 	}
@@ -112,12 +115,13 @@ func (n *trieNode[V]) check() error {
 	if n == nil {
 		return nil
 	}
-	if len(n.slots) == 0 || bits.OnesCount32(n.bitmap) != len(n.slots) {
+	if len(n.slots)+len(n.same) == 0 || bits.OnesCount32(n.bitmap) != len(n.slots) {
 		return fmt.Errorf("trie: %d slots under bitmap %032b", len(n.slots), n.bitmap)
 	}
+	var none V
 	for _, slot := range n.slots {
-		if (slot.child == nil) == (slot.entry == nil) {
-			return fmt.Errorf("trie: a slot is neither child nor entry")
+		if (slot.child == nil) == (slot.value == none) {
+			return fmt.Errorf("trie: a slot is not one of child and value")
 		}
 		if err := slot.child.check(); err != nil {
 			return err

@@ -13,29 +13,37 @@ import (
 // entry is all that is known under one "service.namespace": the Service or ServiceImport and its slices, either of which
 // may come first, and the answers compiled of them. It never changes once it is in a Zone.
 type entry struct {
+	key     string // that of id, at hand for lookups
+	kind    kind
+	exists  bool       // the Service's own name does
+	uniform bool       // all slices with ready endpoints have the same ports
+	names   bool       // some endpoint is a name, not an address
+	a, aaaa []byte     // for Reply.Addresses: of the endpoints where the kind is headless, else of the ClusterIPs
+	srv     srvSet     // of the same: all ports
+	ports   []portSRV  // each named port
+	ready   int        // ready addresses
+	labels  []labelRef // the names of ready endpoints, by hash
+	target  []byte     // ExternalName's target in wire form and its own letter case
+
+	// What the above is compiled of.
 	id       *ident
 	service  *cluster.Service
 	imported *cluster.Import  // in the table of imports, where service is nil
 	slices   []*cluster.Slice // by name, so that answers have one order
-
-	kind   kind
-	target []byte // ExternalName's target in wire form and its own letter case
-
-	// Compiled by compile. The last three are of the endpoints where the kind is headless, else of the ClusterIPs.
-	ready   int        // ready addresses
-	uniform bool       // all slices with ready endpoints have the same ports
-	names   bool       // some endpoint is a name, not an address
-	labels  []labelRef // the names of ready endpoints, by hash
-	a, aaaa []byte     // for Reply.Addresses
-	srv     srvSet     // all ports
-	ports   []portSRV  // each named port
 }
 
-// ident is what an entry is called: it stays the same while entries replace each other.
+// ident is what an entry or a namespace is called: it stays the same while entries replace each other.
 type ident struct {
-	key    string // "\x03web\x04prod": the two labels in wire form
+	key    string // "\x03web\x04prod": the two labels in wire form; a namespace has one
 	prefix string // key and "\x03svc": what the names of the entry have before the zone
+	bare   [refKinds]ref
 }
+
+// name implements keyed.
+func (id *ident) name() string { return id.key }
+
+// name implements keyed.
+func (e *entry) name() string { return e.key }
 
 // kind is what an entry's name stands for.
 type kind uint8
@@ -67,7 +75,23 @@ func newIdent(namespace, name string) *ident {
 		return nil
 	}
 	prefix := wireLabel(name) + wireLabel(namespace) + svcLabel
-	return &ident{key: prefix[:len(prefix)-len(svcLabel)], prefix: prefix}
+	return makeIdent(prefix[:len(prefix)-len(svcLabel)], prefix)
+}
+
+func makeIdent(key, prefix string) *ident {
+	id := &ident{key: key, prefix: prefix}
+	for kind := range id.bare {
+		id.bare[kind] = ref{kind: refKind(kind), id: id}
+	}
+	return id
+}
+
+// ref is a ref to what is called so.
+func (id *ident) ref(kind refKind, host string) *ref {
+	if host == "" {
+		return &id.bare[kind]
+	}
+	return &ref{kind, id, host}
 }
 
 const svcLabel = "\x03svc"
@@ -81,6 +105,7 @@ func wireLabel(s string) string { return string([]byte{byte(len(s))}) + strings.
 func (e *entry) compile(p *plan) {
 	e.kind, e.target = e.classify()
 	e.compileLabels(p)
+	e.exists = e.kind == external || e.kind == headless && e.ready > 0
 	if e.kind != clusterIP && e.kind != headless {
 		return
 	}
@@ -88,6 +113,7 @@ func (e *entry) compile(p *plan) {
 		e.kind = absent
 		return
 	}
+	e.exists = e.exists || e.kind == clusterIP && len(e.ownPorts()) > 0
 	all := gather(p, e, selection{})
 	e.a, e.aaaa, e.srv = all.a, all.aaaa, all.srv
 	for _, port := range e.namedPorts() {

@@ -14,7 +14,7 @@ type found struct {
 	entry *entry
 	sel   selection
 	exact bool       // sel selects all
-	refs  []ref      // of an address
+	refs  []*ref     // of an address
 	addr  netip.Addr // of a reverse name or a Pod name
 }
 
@@ -83,8 +83,7 @@ func (z *Zone) namespace(q *message.Query, i int) bool {
 	if z.plan.Namespaces != nil && !z.plan.Namespaces[string(q.Label(i))] {
 		return false
 	}
-	_, ok := z.namespaces.get(q.Lower()[q.Start(i):q.Start(i+1)])
-	return ok
+	return z.namespaces.get(q.Lower()[q.Start(i):q.Start(i+1)]) != nil
 }
 
 // findService is a name that ends in "svc": [PORT.PROTOCOL.|ENDPOINT.]SERVICE.NAMESPACE.svc.ZONE, in a multicluster zone
@@ -100,8 +99,8 @@ func (z *Zone) findService(q *message.Query, zone *zoneInfo, k int) found {
 	if zone.multicluster {
 		table = &z.imports
 	}
-	e, ok := table.get(q.Lower()[q.Start(k-3):q.Start(k-1)])
-	if !ok || e.kind == absent || e.kind == literal {
+	e := table.get(q.Lower()[q.Start(k-3):q.Start(k-1)])
+	if e == nil || e.kind == absent || e.kind == literal {
 		return found{}
 	}
 	f := found{what: service, entry: e}
@@ -183,12 +182,12 @@ func bare(label []byte) []byte {
 // has reports whether the entry has what is selected.
 func (e *entry) has(p *plan, f *found) bool {
 	switch {
+	case f.exact:
+		return e.exists
 	case e.kind == external:
-		return f.exact
+		return false
 	case f.sel.host != nil:
 		return e.hasEndpoint(p, &f.sel)
-	case e.kind == headless && f.exact:
-		return e.ready > 0
 	case e.kind == headless:
 		return e.slicePort(&f.sel)
 	}

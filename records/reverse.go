@@ -2,6 +2,7 @@ package records
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/waypost/waypost/message"
 )
@@ -147,14 +148,7 @@ func (z *Zone) writePTR(r *message.Reply, owner int, f *found) {
 	}
 }
 
-func repeated(refs []ref, r ref) bool {
-	for _, s := range refs {
-		if s.kind == r.kind && s.host == r.host && s.id.key == r.id.key {
-			return true
-		}
-	}
-	return false
-}
+func repeated(refs []*ref, r *ref) bool { return slices.ContainsFunc(refs, r.same) }
 
 // writeTarget appends one PTR record. The part that all targets share is written once; tail is where it stands.
 func (z *Zone) writeTarget(r *message.Reply, owner int, id *ident, label []byte, tail *int) {

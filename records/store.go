@@ -151,7 +151,7 @@ func (w *writer) namespace(n *cluster.Namespace, exists bool) {
 		return
 	}
 	if key := wireLabel(n.Name); exists {
-		w.zone.namespaces.set(w.zone.generation, key, &ident{key: key})
+		w.zone.namespaces.set(w.zone.generation, makeIdent(key, ""))
 	} else {
 		w.zone.namespaces.delete(w.zone.generation, key)
 	}
@@ -219,9 +219,9 @@ func (w *writer) edit(imported bool, namespace, name string) *entry {
 	if e := w.dirty[key]; e != nil {
 		return e
 	}
-	e := &entry{id: id}
-	if old, ok := w.table(imported).get([]byte(id.key)); ok {
-		*e = entry{id: old.id, service: old.service, imported: old.imported, slices: slices.Clone(old.slices)}
+	e := &entry{key: id.key, id: id}
+	if old := w.table(imported).get([]byte(id.key)); old != nil {
+		*e = entry{key: old.key, id: old.id, service: old.service, imported: old.imported, slices: slices.Clone(old.slices)}
 	}
 	w.dirty[key] = e
 	return e
@@ -242,7 +242,7 @@ func (w *writer) flush() {
 			continue
 		}
 		e.compile(w.zone.plan)
-		w.table(key.imported).set(w.zone.generation, e.id.key, e)
+		w.table(key.imported).set(w.zone.generation, e)
 	}
 }
 
@@ -259,7 +259,13 @@ const (
 	serviceRef  refKind = iota // the address is a ClusterIP of the Service
 	endpointRef                // a slice of the Service has a ready endpoint there
 	podRef                     // a Pod of the namespace has the address
+	refKinds                   // how many there are
 )
+
+// same reports whether two refs say the same.
+func (r *ref) same(s *ref) bool {
+	return r == s || r.kind == s.kind && r.host == s.host && r.id.key == s.id.key
+}
 
 // reverseService moves the ClusterIPs of a Service from what they were to what they are.
 func (w *writer) reverseService(old, new *cluster.Service) {
@@ -270,13 +276,13 @@ func (w *writer) reverseService(old, new *cluster.Service) {
 	w.serviceRefs(new, add)
 }
 
-func (w *writer) serviceRefs(s *cluster.Service, change func([]ref, ref) []ref) {
+func (w *writer) serviceRefs(s *cluster.Service, change func([]*ref, *ref) []*ref) {
 	if s == nil || !w.zone.plan.named(s.Namespace) {
 		return
 	}
 	if e := w.edit(false, s.Namespace, s.Name); e != nil {
 		for _, ip := range s.ClusterIPs {
-			w.refer(&w.zone.reverse, ip, change, ref{serviceRef, e.id, ""})
+			w.refer(&w.zone.reverse, ip, change, e.id.ref(serviceRef, ""))
 		}
 	}
 }
@@ -284,49 +290,58 @@ func (w *writer) serviceRefs(s *cluster.Service, change func([]ref, ref) []ref) 
 // reverseSlice moves the ready endpoints of a slice. Slices without a Service name nothing; those of ServiceImports have
 // no reverse names.
 func (w *writer) reverseSlice(old, new *cluster.Slice) {
-	before, after := w.sliceRefs(old), w.sliceRefs(new)
-	for r, n := range before {
-		for range n - after[r] {
-			w.referEndpoint(cmp.Or(new, old), r, drop)
+	before, after := w.named(old), w.named(new)
+	if old != nil && new != nil && old.Service == new.Service {
+		for end, n := range before {
+			common := min(n, after[end])
+			before[end] -= common
+			after[end] -= common
 		}
 	}
-	for r, n := range after {
-		for range n - before[r] {
-			w.referEndpoint(new, r, add)
-		}
-	}
+	w.endpointRefs(old, before, drop)
+	w.endpointRefs(new, after, add)
 }
 
-func (w *writer) referEndpoint(s *cluster.Slice, r addressRef, change func([]ref, ref) []ref) {
-	if w.zone.plan.named(s.Namespace) {
-		w.refer(&w.zone.reverse, r.addr, change, r.ref)
-	}
-	if slices.Contains(w.zone.plan.LocalIPs, r.addr) {
-		w.refer(&w.zone.local, r.addr, change, r.ref)
-	}
-}
-
-type addressRef struct {
+// namedEndpoint is what names an endpoint: its address, and the label that it has of its own.
+type namedEndpoint struct {
 	addr netip.Addr
-	ref  ref
+	host string
 }
 
-// sliceRefs counts what a slice says of each address.
-func (w *writer) sliceRefs(s *cluster.Slice) map[addressRef]int {
+// named counts the ready endpoints of a slice that have reverse names.
+func (w *writer) named(s *cluster.Slice) map[namedEndpoint]int {
 	if s == nil || s.Service == "" || s.FQDNs != nil {
 		return nil
 	}
-	e := w.edit(false, s.Namespace, s.Service)
-	if e == nil {
-		return nil
-	}
-	refs := make(map[addressRef]int, len(s.Endpoints))
+	found := make(map[namedEndpoint]int, len(s.Endpoints))
 	for i := range s.Endpoints {
 		if end := &s.Endpoints[i]; end.Ready() {
-			refs[addressRef{end.Address, ref{endpointRef, e.id, ownLabel(end, w.zone.plan.PodNames)}}]++
+			found[namedEndpoint{end.Address, ownLabel(end, w.zone.plan.PodNames)}]++
 		}
 	}
-	return refs
+	return found
+}
+
+// endpointRefs changes the refs of endpoints of a slice.
+func (w *writer) endpointRefs(s *cluster.Slice, found map[namedEndpoint]int, change func([]*ref, *ref) []*ref) {
+	if len(found) == 0 {
+		return
+	}
+	e := w.edit(false, s.Namespace, s.Service)
+	if e == nil {
+		return
+	}
+	for end, n := range found {
+		for range n {
+			r := e.id.ref(endpointRef, end.host)
+			if w.zone.plan.named(s.Namespace) {
+				w.refer(&w.zone.reverse, end.addr, change, r)
+			}
+			if slices.Contains(w.zone.plan.LocalIPs, end.addr) {
+				w.refer(&w.zone.local, end.addr, change, r)
+			}
+		}
+	}
 }
 
 // ownLabel is the label that an endpoint has of its own, "" where it is named after its address.
@@ -340,13 +355,13 @@ func ownLabel(e *cluster.Endpoint, podNames bool) string {
 func (w *writer) pod(old, new *cluster.Pod) {
 	for _, c := range []struct {
 		pod    *cluster.Pod
-		change func([]ref, ref) []ref
+		change func([]*ref, *ref) []*ref
 	}{{old, drop}, {new, add}} {
 		if c.pod == nil || !validLabel(c.pod.Namespace) {
 			continue
 		}
 		for _, ip := range c.pod.IPs {
-			w.refer(&w.zone.pods, ip, c.change, ref{podRef, w.namespaceIdent(c.pod.Namespace), ""})
+			w.refer(&w.zone.pods, ip, c.change, w.namespaceIdent(c.pod.Namespace).ref(podRef, ""))
 		}
 	}
 }
@@ -354,21 +369,21 @@ func (w *writer) pod(old, new *cluster.Pod) {
 // namespaceIdent names a namespace in a Pod's ref, shared where the namespace is known already.
 func (w *writer) namespaceIdent(name string) *ident {
 	key := wireLabel(name)
-	if id, ok := w.zone.namespaces.get([]byte(key)); ok {
+	if id := w.zone.namespaces.get([]byte(key)); id != nil {
 		return id
 	}
-	return &ident{key: key}
+	return makeIdent(key, "")
 }
 
-func (w *writer) refer(tree *addresses, ip netip.Addr, change func([]ref, ref) []ref, r ref) {
-	tree.update(w.zone.generation, ip.Unmap(), func(refs []ref) []ref { return change(refs, r) })
+func (w *writer) refer(tree *addresses, ip netip.Addr, change func([]*ref, *ref) []*ref, r *ref) {
+	tree.update(w.zone.generation, ip.Unmap(), func(refs []*ref) []*ref { return change(refs, r) })
 }
 
 // add and drop return a changed copy. A ref is there as often as something says so.
-func add(refs []ref, r ref) []ref { return append(slices.Clip(refs), r) }
+func add(refs []*ref, r *ref) []*ref { return append(slices.Clip(refs), r) }
 
-func drop(refs []ref, r ref) []ref {
-	i := slices.IndexFunc(refs, func(s ref) bool { return s.kind == r.kind && s.host == r.host && s.id.key == r.id.key })
+func drop(refs []*ref, r *ref) []*ref {
+	i := slices.IndexFunc(refs, r.same)
 	if i < 0 {
 		return refs
 	}
@@ -381,7 +396,7 @@ func (z *Zone) Service(namespace, name string) *cluster.Service {
 	if id == nil {
 		return nil
 	}
-	if e, ok := z.services.get([]byte(id.key)); ok {
+	if e := z.services.get([]byte(id.key)); e != nil {
 		return e.service
 	}
 	return nil

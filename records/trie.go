@@ -6,12 +6,19 @@ import (
 	"slices"
 )
 
-// trie is a persistent map from strings: a hash array mapped trie, five bits of the hash a level. A copy of the struct
-// is a snapshot that later changes to the original leave alone. Lookups take no lock and allocate nothing.
+// keyed is a value that knows the key it is stored under.
+type keyed interface {
+	comparable
+	name() string
+}
+
+// trie is a persistent map from the values' own keys to the values: a hash array mapped trie, five bits of the hash a
+// level. A copy of the struct is a snapshot that later changes to the original leave alone. Lookups take no lock and
+// allocate nothing.
 //
 // Nodes made in the same generation are changed in place, so a batch of changes copies each node at most once. The
 // writer starts a new generation after it has handed out a snapshot.
-type trie[V any] struct {
+type trie[V keyed] struct {
 	root *trieNode[V]
 	len  int
 }
@@ -19,115 +26,133 @@ type trie[V any] struct {
 // hashSeed is the seed of every trie's hash, so that clients cannot choose names that collide.
 var hashSeed = maphash.MakeSeed()
 
-type trieNode[V any] struct {
+type trieNode[V keyed] struct {
 	generation uint64
 	bitmap     uint32 // which of the 32 slots are in use
 	slots      []trieSlot[V]
+	same       []V // below the last level instead of slots: values whose hashes are the same
 }
 
-// trieSlot is a child or, where that is nil, a list of entries.
-type trieSlot[V any] struct {
+// trieSlot is a child or, where that is nil, a value.
+type trieSlot[V keyed] struct {
 	child *trieNode[V]
-	entry *trieEntry[V]
-}
-
-type trieEntry[V any] struct {
-	key   string
 	value V
-	next  *trieEntry[V] // another key with the same 64-bit hash
 }
 
-const trieLevels = 60 // bits of the hash that choose slots; beyond them keys are listed
+// Each level takes trieBits of the 64-bit hash, as long as there are some left.
+const (
+	trieBits  = 5
+	trieDepth = 65 // where the shift has got to when none are
+)
 
-// get finds what is stored under the key, which may be a slice of a packet.
-func (t *trie[V]) get(key []byte) (V, bool) {
-	hash := maphash.Bytes(hashSeed, key)
-	node := t.root
-	for node != nil {
-		bit := uint32(1) << (hash & 31)
-		if node.bitmap&bit == 0 {
-			break
-		}
-		slot := &node.slots[bits.OnesCount32(node.bitmap&(bit-1))]
-		if slot.child == nil {
-			for e := slot.entry; e != nil; e = e.next {
-				if e.key == string(key) {
-					return e.value, true
-				}
-			}
-			break
-		}
-		node = slot.child
-		hash >>= 5
-	}
+func slotOf(hash uint64) uint32 { return uint32(1) << (hash & (1<<trieBits - 1)) }
+
+func (n *trieNode[V]) index(bit uint32) int { return bits.OnesCount32(n.bitmap & (bit - 1)) }
+
+// get finds the value of a key, which may be a slice of a packet; V's zero value if there is none.
+func (t *trie[V]) get(key []byte) V {
 	var none V
-	return none, false
+	hash := maphash.Bytes(hashSeed, key)
+	for n := t.root; n != nil; hash >>= trieBits {
+		bit := slotOf(hash)
+		if n.bitmap&bit == 0 {
+			return n.among(key)
+		}
+		slot := &n.slots[n.index(bit)]
+		if slot.child == nil {
+			if slot.value.name() == string(key) {
+				return slot.value
+			}
+			return none
+		}
+		n = slot.child
+	}
+	return none
 }
 
-// set stores a value.
-func (t *trie[V]) set(generation uint64, key string, value V) {
-	entry := &trieEntry[V]{key: key, value: value}
-	t.root = t.insert(t.root, generation, maphash.String(hashSeed, key), 0, entry)
+// among finds a key among those of one hash.
+func (n *trieNode[V]) among(key []byte) V {
+	var none V
+	for _, v := range n.same {
+		if v.name() == string(key) {
+			return v
+		}
+	}
+	return none
 }
 
-func (t *trie[V]) insert(n *trieNode[V], generation, hash uint64, shift uint, e *trieEntry[V]) *trieNode[V] {
+// set stores a value under its key.
+func (t *trie[V]) set(generation uint64, value V) {
+	t.root = t.insert(t.root, generation, maphash.String(hashSeed, value.name()), 0, value)
+}
+
+// insert puts a value below a node; hash is without the shift bits that led there.
+func (t *trie[V]) insert(n *trieNode[V], generation, hash uint64, shift uint, value V) *trieNode[V] {
 	n = n.writable(generation)
-	bit := uint32(1) << (hash >> shift & 31)
-	i := bits.OnesCount32(n.bitmap & (bit - 1))
+	if shift >= trieDepth {
+		before := len(n.same)
+		n.same = append(without(n.same, value.name()), value)
+		t.len += len(n.same) - before
+		return n
+	}
+	bit := slotOf(hash)
+	i := n.index(bit)
 	if n.bitmap&bit == 0 {
 		n.bitmap |= bit
-		n.slots = slices.Insert(n.slots, i, trieSlot[V]{entry: e})
+		n.slots = slices.Insert(n.slots, i, trieSlot[V]{value: value})
 		t.len++
 		return n
 	}
 	slot := &n.slots[i]
 	switch {
 	case slot.child != nil:
-		slot.child = t.insert(slot.child, generation, hash, shift+5, e)
-	case slot.entry.key == e.key && slot.entry.next == nil:
-		slot.entry = e
-	case shift >= trieLevels:
-		before := slot.entry.count()
-		e.next = slot.entry.without(e.key)
-		slot.entry = e
-		t.len += e.count() - before
-	default:
-		old := slot.entry
-		child := (*trieNode[V])(nil).writable(generation)
-		oldBit := uint32(1) << (maphash.String(hashSeed, old.key) >> (shift + 5) & 31)
-		child.bitmap, child.slots = oldBit, []trieSlot[V]{{entry: old}}
-		*slot = trieSlot[V]{child: t.insert(child, generation, hash, shift+5, e)}
+		slot.child = t.insert(slot.child, generation, hash>>trieBits, shift+trieBits, value)
+	case slot.value.name() == value.name():
+		slot.value = value
+	default: // the two part further down
+		old := slot.value
+		child := t.insert(nil, generation, maphash.String(hashSeed, old.name())>>(shift+trieBits), shift+trieBits, old)
+		t.len--
+		*slot = trieSlot[V]{child: t.insert(child, generation, hash>>trieBits, shift+trieBits, value)}
 	}
 	return n
 }
 
 // delete removes a key; one that is not there is no error.
 func (t *trie[V]) delete(generation uint64, key string) {
-	if _, ok := t.get([]byte(key)); ok {
+	var none V
+	if t.get([]byte(key)) != none {
 		t.root = remove(t.root, generation, maphash.String(hashSeed, key), key)
 		t.len--
 	}
 }
 
 // remove takes out a key that is there and returns the node, nil where nothing is left of it.
-func remove[V any](n *trieNode[V], generation, hash uint64, key string) *trieNode[V] {
+func remove[V keyed](n *trieNode[V], generation, hash uint64, key string) *trieNode[V] {
 	n = n.writable(generation)
-	bit := uint32(1) << (hash & 31)
-	i := bits.OnesCount32(n.bitmap & (bit - 1))
-	slot := &n.slots[i]
-	if slot.child != nil {
-		slot.child = remove(slot.child, generation, hash>>5, key)
+	bit := slotOf(hash)
+	if n.bitmap&bit == 0 {
+		n.same = without(n.same, key)
 	} else {
-		slot.entry = slot.entry.without(key)
+		i := n.index(bit)
+		slot := &n.slots[i]
+		if slot.child != nil {
+			slot.child = remove(slot.child, generation, hash>>trieBits, key)
+		}
+		if slot.child == nil {
+			n.bitmap &^= bit
+			n.slots = slices.Delete(n.slots, i, i+1)
+		}
 	}
-	if slot.child == nil && slot.entry == nil {
-		n.bitmap &^= bit
-		n.slots = slices.Delete(n.slots, i, i+1)
-	}
-	if n.bitmap == 0 {
+	if n.bitmap == 0 && len(n.same) == 0 {
 		return nil
 	}
 	return n
+}
+
+// without copies values, leaving out the one of a key.
+func without[V keyed](values []V, key string) []V {
+	return slices.DeleteFunc(slices.Clone(values), func(v V) bool { return v.name() == key })
 }
 
 // writable returns the node itself where it belongs to the generation, else a copy that does.
@@ -138,44 +163,24 @@ func (n *trieNode[V]) writable(generation uint64) *trieNode[V] {
 	if n.generation == generation {
 		return n
 	}
-	return &trieNode[V]{generation: generation, bitmap: n.bitmap, slots: slices.Clone(n.slots)}
+	return &trieNode[V]{generation: generation, bitmap: n.bitmap, slots: slices.Clone(n.slots), same: n.same}
 }
 
-// without copies a list of entries, leaving out the key.
-func (e *trieEntry[V]) without(key string) *trieEntry[V] {
-	if e == nil {
-		return nil
-	}
-	rest := e.next.without(key)
-	if e.key == key {
-		return rest
-	}
-	return &trieEntry[V]{key: e.key, value: e.value, next: rest}
-}
+// all calls yield for every value, in no particular order, until it returns false.
+func (t *trie[V]) all(yield func(V) bool) { t.root.all(yield) }
 
-func (e *trieEntry[V]) count() int {
-	n := 0
-	for ; e != nil; e = e.next {
-		n++
-	}
-	return n
-}
-
-// all calls yield for every entry, in no particular order, until it returns false.
-func (t *trie[V]) all(yield func(key string, value V) bool) { t.root.all(yield) }
-
-func (n *trieNode[V]) all(yield func(key string, value V) bool) bool {
+func (n *trieNode[V]) all(yield func(V) bool) bool {
 	if n == nil {
 		return true
 	}
 	for _, slot := range n.slots {
-		if slot.child != nil && !slot.child.all(yield) {
+		if slot.child != nil && !slot.child.all(yield) || slot.child == nil && !yield(slot.value) {
 			return false
 		}
-		for e := slot.entry; e != nil; e = e.next {
-			if !yield(e.key, e.value) {
-				return false
-			}
+	}
+	for _, v := range n.same {
+		if !yield(v) {
+			return false
 		}
 	}
 	return true

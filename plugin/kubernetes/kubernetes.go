@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -213,5 +214,6 @@ func (k *Kubernetes) Synced(kind cluster.Kind) {
 	if delete(k.pending, kind); len(k.pending) == 0 {
 		k.store.Synced()
 		close(k.synced)
+		go debug.FreeOSMemory() // what reading everything took, and will not be needed again soon
 	}
 }

@@ -13,7 +13,6 @@ import (
 
 // newSource is where the options say that the cluster is read from.
 func newSource(o Options, needs cluster.Needs, m *metrics, e env.Env) (cluster.Source, error) {
-	report := func(err error) { e.Log.Error(err.Error()) }
 	if o.Manifests != "" {
 		return manifest.FromPath(o.Manifests, needs, e.Log)
 	}
@@ -25,7 +24,7 @@ func newSource(o Options, needs cluster.Needs, m *metrics, e env.Env) (cluster.S
 		Needs:     needs,
 		UserAgent: fmt.Sprintf("Waypost/%s git_commit:%s (%s/%s/%s)", e.Version, e.Commit, runtime.GOOS, runtime.GOARCH, runtime.Version()),
 		QPS:       o.QPS, Burst: o.Burst, MaxInflight: o.MaxInflight,
-		Log:     report,
+		Log:     func(err error) { e.Log.Error(fmt.Sprintf("Failed to watch: %v", err)) },
 		Metrics: m,
 	})
 }

@@ -1,0 +1,103 @@
+package bench
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"github.com/waypost/waypost/e2e/lab"
+)
+
+// The processors that the server under load and dnsperf are kept to.
+const (
+	serverCore  = "0"
+	dnsperfCore = "1"
+)
+
+// questions writes a file of questions for dnsperf: 40 % ClusterIP A, 20 % AAAA (no data), 25 % search-path misses (name
+// errors), 5 % headless A, 5 % SRV, 5 % PTR of endpoints.
+func questions() (string, error) {
+	random := rand.New(rand.NewPCG(1, 2))
+	pick := func(wanted bool) int {
+		for {
+			if i := random.IntN(services); headless(i) == wanted {
+				return i
+			}
+		}
+	}
+	var text strings.Builder
+	for range 100_000 {
+		name, kind := "", "A"
+		switch p := random.IntN(100); {
+		case p < 40:
+			name = fqdn(pick(false))
+		case p < 60:
+			name, kind = fqdn(pick(false)), "AAAA"
+		case p < 85:
+			name = fqdn(pick(false)) + namespace(pick(false)) + ".svc.cluster.local."
+		case p < 90:
+			name = fqdn(pick(true))
+		case p < 95:
+			name, kind = "_http._tcp."+fqdn(pick(true)), "SRV"
+		default:
+			reverse, err := dns.ReverseAddr(address(random.IntN(services), random.IntN(endpoints)).String())
+			if err != nil {
+				return "", fmt.Errorf("make a reverse name: %w", err)
+			}
+			name, kind = reverse, "PTR"
+		}
+		fmt.Fprintln(&text, name, kind)
+	}
+	file := filepath.Join(lab.Folder(), "questions")
+	return file, os.WriteFile(file, []byte(text.String()), 0o644)
+}
+
+// loaded is what a server did under load.
+type loaded struct {
+	queries, lost int
+	perSecond     float64
+	micros        float64 // of processor time, for each query
+	memory        int64   // bytes afterwards
+}
+
+// measure sends questions for some seconds, as fast as the server takes them.
+func measure(p *lab.Process, server netip.AddrPort, file string, seconds int) (loaded, error) {
+	before, err := p.CPU()
+	if err != nil {
+		return loaded{}, err
+	}
+	out, err := exec.Command("taskset", "-c", dnsperfCore, "dnsperf", "-s", server.Addr().String(), "-p", fmt.Sprint(server.Port()),
+		"-d", file, "-c", "16", "-q", "400", "-t", "1", "-l", fmt.Sprint(seconds)).CombinedOutput()
+	if err != nil {
+		return loaded{}, fmt.Errorf("dnsperf at %s: %w\n%s", p.Name, err, out)
+	}
+	after, err := p.CPU()
+	if err != nil {
+		return loaded{}, err
+	}
+	l := loaded{
+		queries: int(number(out, `Queries completed:\s+(\d+)`)), lost: int(number(out, `Queries lost:\s+(\d+)`)),
+		perSecond: number(out, `Queries per second:\s+([\d.]+)`),
+	}
+	l.micros = float64((after - before).Microseconds()) / float64(max(1, l.queries))
+	l.memory, _, err = p.Memory()
+	return l, err
+}
+
+// number is what the first group of a pattern matches.
+func number(text []byte, pattern string) float64 {
+	match := regexp.MustCompile(pattern).FindSubmatch(text)
+	if match == nil {
+		return 0
+	}
+	n, _ := strconv.ParseFloat(string(match[1]), 64)
+	return n
+}

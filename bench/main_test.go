@@ -1,0 +1,14 @@
+// Package bench measures Waypost beside CoreDNS on one real API server and prints the figures. `make bench` runs it alone;
+// absolute figures drift with the machine, so that what counts are the ratios of one run.
+package bench
+
+import (
+	"os"
+	"testing"
+
+	"github.com/waypost/waypost/e2e/lab"
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(lab.Run(m.Run, "etcd", "kube-apiserver", "kube-controller-manager", "coredns", "waypost", "dnsperf"))
+}
