@@ -39,7 +39,7 @@ func newReporter(log func(error), metrics Metrics) *reporter {
 // failed tells of a list or a watch that failed.
 func (r *reporter) failed(kind cluster.Kind, err error) {
 	if _, due := r.due(&r.failure[kind], failureInterval); due {
-		r.log(err)
+		r.log(fmt.Errorf("Failed to watch: %w", err)) // client-go's words, which people look for in logs
 	}
 }
 

@@ -225,9 +225,9 @@ func TestServerAway(t *testing.T) {
 	got := logged.all()
 	slices.Sort(got)
 	want := []string{
-		"failed to list *v1.EndpointSlice: the server is currently unable to handle the request (get endpointslices.discovery.k8s.io)",
-		"failed to list *v1.Namespace: the server is currently unable to handle the request (get namespaces)",
-		"failed to list *v1.Service: the server is currently unable to handle the request (get services)",
+		"Failed to watch: failed to list *v1.EndpointSlice: the server is currently unable to handle the request (get endpointslices.discovery.k8s.io)",
+		"Failed to watch: failed to list *v1.Namespace: the server is currently unable to handle the request (get namespaces)",
+		"Failed to watch: failed to list *v1.Service: the server is currently unable to handle the request (get services)",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("logged\n%s", strings.Join(got, "\n"))
@@ -299,7 +299,7 @@ func TestForbidden(t *testing.T) {
 	r.waitSynced(2)
 	r.waitFor("+ services prod/a")
 	eventually(t, "a line", func() bool { return len(logged.all()) > 0 })
-	want := `failed to list *v1.EndpointSlice: endpointslices.discovery.k8s.io is forbidden: User "dns" cannot list`
+	want := `Failed to watch: failed to list *v1.EndpointSlice: endpointslices.discovery.k8s.io is forbidden: User "dns" cannot list`
 	if got := logged.all(); len(got) != 1 || got[0] != want {
 		t.Errorf("logged %q", got)
 	}
@@ -320,7 +320,7 @@ func TestMissingKinds(t *testing.T) {
 	r.waitSynced(len(everything.Kinds()) - 1)
 	r.waitFor("synced servicecidrs")
 	eventually(t, "a line", func() bool { return len(logged.all()) > 0 })
-	want := "failed to list *v1alpha1.ServiceImport: the server could not find the requested resource (get serviceimports.multicluster.x-k8s.io)"
+	want := "Failed to watch: failed to list *v1alpha1.ServiceImport: the server could not find the requested resource (get serviceimports.multicluster.x-k8s.io)"
 	if got := logged.all(); len(got) != 1 || got[0] != want {
 		t.Errorf("logged %q", got)
 	}

@@ -24,7 +24,7 @@ func newSource(o Options, needs cluster.Needs, m *metrics, e env.Env) (cluster.S
 		Needs:     needs,
 		UserAgent: fmt.Sprintf("Waypost/%s git_commit:%s (%s/%s/%s)", e.Version, e.Commit, runtime.GOOS, runtime.GOARCH, runtime.Version()),
 		QPS:       o.QPS, Burst: o.Burst, MaxInflight: o.MaxInflight,
-		Log:     func(err error) { e.Log.Error(fmt.Sprintf("Failed to watch: %v", err)) },
+		Log:     func(err error) { e.Log.Error(err.Error()) },
 		Metrics: m,
 	})
 }
