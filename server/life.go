@@ -122,14 +122,13 @@ func (d *desk) serve(c *chain, from int) (at int, verdict message.Verdict) {
 	return completed, message.Done
 }
 
-// settle makes an error code without a record what CoreDNS makes of one that a plugin returns: the server's own reply, not
-// authoritative, and nobody's in the metrics.
+// settle makes an error code that no step wants to have written (Reply.By) what CoreDNS makes of one that a plugin returns:
+// the server's own reply, not authoritative and without records.
 func (d *desk) settle() {
 	switch r := &d.r; r.Rcode {
 	case message.ServFail, message.Refused, message.FormErr, message.NotImp:
-		if r.Empty() {
+		if r.By == "" && r.Empty() {
 			r.Fail(r.Rcode)
-			r.By = ""
 		}
 	}
 }

@@ -88,10 +88,10 @@ var (
 	})
 )
 
-// giving is a step that returns a response code without a record.
-func giving(rcode message.Rcode, err error) step {
+// giving is a step that returns a response code without a record, in its own name or, where by is empty, not.
+func giving(rcode message.Rcode, by string, err error) step {
 	return func(_ *message.Query, r *message.Reply) message.Verdict {
-		r.Rcode, r.Authoritative, r.By, r.Err = rcode, true, "giving", err
+		r.Rcode, r.Authoritative, r.By, r.Err = rcode, true, by, err
 		return message.Done
 	}
 }
@@ -107,8 +107,8 @@ func TestRespond(t *testing.T) {
 		block(t, "answer.", passing, answering(1), panicking),
 		block(t, "nothing.", passing), block(t, "empty."),
 		block(t, "drop.", dropping), block(t, "panic.", panicking),
-		block(t, "servfail.", giving(message.ServFail, errors.New("no upstream"))),
-		block(t, "refused.", giving(message.Refused, nil)), block(t, "nxdomain.", giving(message.NXDomain, nil)),
+		block(t, "servfail.", giving(message.ServFail, "", errors.New("no upstream"))), block(t, "own.", giving(message.ServFail, "giving", nil)),
+		block(t, "refused.", giving(message.Refused, "", nil)), block(t, "nxdomain.", giving(message.NXDomain, "giving", nil)),
 		block(t, "park.", step(func(*message.Query, *message.Reply) message.Verdict { return message.Park })),
 	}
 	const opt = " 00 0029 1000 0000 0000 0000"
@@ -146,6 +146,7 @@ func TestRespond(t *testing.T) {
 		{"a drop", "1234 0100 0001 0000 0000 0000 'a' 'drop' 00 0001 0001", "nothing", "", ""},
 		{"a code without AA", "1234 0100 0001 0000 0000 0000 'a' 'servfail' 00 0001 0001", "SERVFAIL", "a.servfail. 2: no upstream", ""},
 		{"another one", "1234 0100 0001 0000 0000 0000 'a' 'refused' 00 0001 0001", "REFUSED", "a.refused. 5", ""},
+		{"a code that the step writes", "1234 0100 0001 0000 0000 0000 'a' 'own' 00 0001 0001", "SERVFAIL aa", "a.own. 2 by giving", ""},
 		{"a code that the step stands for", "1234 0100 0001 0000 0000 0000 'a' 'nxdomain' 00 0001 0001",
 			"NXDOMAIN aa", "a.nxdomain. 3 by giving", ""},
 		{"parked", "1234 0100 0001 0000 0000 0000 'a' 'park' 00 0001 0001", "nothing", "", ""},
@@ -271,7 +272,7 @@ func TestResolve(t *testing.T) {
 	})
 	blocks := []*Block{
 		bare, block(t, "answer.", answering(3)), block(t, "nothing.", passing), block(t, "drop.", dropping),
-		block(t, "refused.", giving(message.Refused, nil)), block(t, "deeper.", deeper), block(t, "panic.", panicking),
+		block(t, "refused.", giving(message.Refused, "", nil)), block(t, "deeper.", deeper), block(t, "panic.", panicking),
 		block(t, "park.", step(func(*message.Query, *message.Reply) message.Verdict { return message.Park })),
 	}
 	for _, tt := range []struct {
@@ -309,7 +310,7 @@ func TestResolve(t *testing.T) {
 
 // TestRespondAllocatesNothing checks the usual path and the refusals.
 func TestRespondAllocatesNothing(t *testing.T) {
-	b := newBench(t, block(t, "cluster.local.", passing, answering(1)), block(t, "local.", passing), block(t, "fail.", giving(message.ServFail, nil)))
+	b := newBench(t, block(t, "cluster.local.", passing, answering(1)), block(t, "local.", passing), block(t, "fail.", giving(message.ServFail, "", nil)))
 	b.server.config.Dropped = observing(func(*message.Query, *message.Reply) {})
 	out := make([]byte, 0, message.MaxLen)
 	for _, packet := range []string{

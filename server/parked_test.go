@@ -67,7 +67,7 @@ func TestWaiter(t *testing.T) {
 		})}, "NOERROR aa x.y. 5 IN A 192.0.2.1", "x.y. 0 by answering"},
 		{"done later", []Step{telling(message.Done)}, "NOERROR", "x.y. 0 by telling"},
 		{"an error code", []Step{waiter(func(q *message.Query, r *message.Reply, resume func(message.Verdict)) {
-			r.Rcode, r.By, r.Err = message.Refused, "waiter", fmt.Errorf("too many")
+			r.Rcode, r.Err = message.Refused, fmt.Errorf("too many")
 			resume(message.Done)
 		})}, "REFUSED", "x.y. 5: too many"},
 		{"passed on", []Step{telling(message.Next), answering(2)}, "NOERROR aa x.y. 5 IN A 192.0.2.2", "x.y. 0 by answering"},

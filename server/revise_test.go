@@ -121,7 +121,7 @@ func TestRevise(t *testing.T) {
 			"NOERROR aa opt=1232 A.Client. 5 IN A 192.0.2.1", "", "a.client. 0 by answering inner outer"},
 		{"nobody answers", []Step{mark("outer")},
 			"SERVFAIL opt=1232", "", "a.client. 2 by  outer: plugin/last: no next plugin found"},
-		{"an error code", []Step{mark("outer"), giving(message.Refused, errors.New("no"))},
+		{"an error code", []Step{mark("outer"), giving(message.Refused, "", errors.New("no"))},
 			"REFUSED opt=1232", "", "a.client. 5 by  outer: no"},
 		{"another question", []Step{renaming(t, "other."), note(&asked), answering(1)},
 			"NOERROR opt=1232 A.Client. 1 IN CNAME other.", "other.", "other. 0 by renaming"},
