@@ -13,7 +13,7 @@ const (
 	optionSubnet    = 8
 	optionExpire    = 9
 	optionKeepalive = 11
-	optionError     = 15
+	OptionError     = 15 // Extended DNS Error (RFC 8914)
 	optionReporting = 18
 	optionVersion   = 19
 )
@@ -90,7 +90,7 @@ func validOption(code uint16, data []byte) bool {
 		return len(data) == 0 || len(data) >= 4
 	case optionKeepalive:
 		return len(data) == 0 || len(data) == 2
-	case optionError, optionVersion:
+	case OptionError, optionVersion:
 		return len(data) >= 2
 	case optionReporting:
 		_, ok := skipName(data, 0)

@@ -27,6 +27,9 @@ type span struct{ from, to int }
 // Size is about how many bytes of memory the reply takes.
 func (p *Packed) Size() int { return 160 + len(p.records) + len(p.options) }
 
+// Count is the number of records in a section.
+func (p *Packed) Count(s Section) int { return int(p.counts[s]) }
+
 // Take makes r, to which nothing has been written, the reply that p is. Records that are too much for the client are left
 // out. r.Shuffle puts addresses and MX records of the answer in random order. It returns false for a p that replies to a
 // question of another length, whose names would not stand where they have to.

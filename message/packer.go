@@ -232,7 +232,7 @@ func (p *Packer) opt(section Section, r foreignRecord) error {
 	p.hasOPT = true
 	p.rcode |= Rcode(r.ttl>>24) << 4
 	for code, data := range eachOption(options) {
-		if code == optionError || EndToEnd(code) {
+		if code == OptionError || EndToEnd(code) {
 			p.options = appendOption(p.options, code, data)
 		}
 	}

@@ -76,3 +76,6 @@ func (r *Reply) Wire() []byte {
 	r.header()
 	return r.buf
 }
+
+// Question is the question that r replies to, in wire form: name, type and class. It is valid until the next call.
+func (r *Reply) Question() []byte { return r.buf[HeaderLen:r.question] }

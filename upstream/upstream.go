@@ -102,6 +102,9 @@ func (s *Server) Addr() netip.AddrPort { return s.config.Addr }
 // Protocol is how the server is spoken to.
 func (s *Server) Protocol() Protocol { return s.config.Protocol }
 
+// ServerName is what the server's certificate has to be for, "" for its address.
+func (s *Server) ServerName() string { return s.config.ServerName }
+
 // Ask sends a question, over UDP or TCP where that can be chosen. If it returns an error, a is told nothing.
 func (s *Server) Ask(q *Question, over message.Transport, a Asker) error {
 	switch {

@@ -141,3 +141,6 @@ func StartLiar(t testing.TB, handle func(l *Liar, packet []byte, from netip.Addr
 func (l *Liar) Send(packet []byte, to netip.AddrPort) {
 	l.conn.WriteToUDPAddrPort(packet, to) //nolint:errcheck // who waits for it will notice
 }
+
+// Close closes the socket before the test ends.
+func (l *Liar) Close() { l.conn.Close() }

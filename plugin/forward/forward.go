@@ -1,0 +1,237 @@
+// Package forward is the directive that passes questions on to other servers.
+//
+// A question leaves the socket loop, and no goroutine waits for its reply: the goroutine that receives replies from the
+// other servers (package upstream) goes on with it. Identical questions in flight are asked once.
+package forward
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/waypost/waypost/message"
+	"github.com/waypost/waypost/plugin/env"
+	"github.com/waypost/waypost/upstream"
+)
+
+// Forward is one line of forward at work: a step of its block, which waits without a goroutine.
+type Forward struct {
+	options  Options
+	from     message.Name
+	except   []message.Name
+	followed bool // by another line of forward, for Options.Next
+	metrics  *metrics
+	log      *slog.Logger
+	limit    error // what a question beyond MaxConcurrent is told
+
+	servers    servers
+	turn       atomic.Uint32 // of RoundRobin
+	concurrent atomic.Int64
+
+	mu      sync.Mutex
+	flights map[string]*flight // by what is asked
+}
+
+// New makes the steps of a forward directive, one for each of its lines.
+func New(all []Options, e env.Env) ([]*Forward, error) {
+	m, err := newMetrics(e)
+	if err != nil {
+		return nil, err
+	}
+	var steps []*Forward
+	for i, o := range all {
+		f := &Forward{
+			options: o, followed: i+1 < len(all), metrics: m, log: e.Log, flights: make(map[string]*flight),
+			limit: fmt.Errorf("concurrent queries exceeded maximum %d", o.MaxConcurrent),
+		}
+		if f.from, err = message.ParseName(o.From); err != nil {
+			return nil, fmt.Errorf("forward %s: %w", o.From, err)
+		}
+		for _, zone := range o.Except {
+			name, err := message.ParseName(zone)
+			if err != nil {
+				return nil, fmt.Errorf("except %s: %w", zone, err)
+			}
+			f.except = append(f.except, name)
+		}
+		f.servers.init(f)
+		steps = append(steps, f)
+	}
+	return steps, nil
+}
+
+// Serve implements the step: what is to be forwarded has to wait.
+func (f *Forward) Serve(q *message.Query, _ *message.Reply) message.Verdict {
+	if f.takes(q) {
+		return message.Park
+	}
+	return message.Next
+}
+
+// takes reports whether the name is to be forwarded.
+func (f *Forward) takes(q *message.Query) bool {
+	if !q.Under(f.from) {
+		return false
+	}
+	if len(q.Lower()) == len(f.from) {
+		return true
+	}
+	for _, zone := range f.except {
+		if q.Under(zone) {
+			return false
+		}
+	}
+	return true
+}
+
+// Wait implements server.Waiter.
+func (f *Forward) Wait(q *message.Query, r *message.Reply, resume func(message.Verdict)) {
+	w := waiter{q: q, r: r, resume: resume}
+	if most := f.options.MaxConcurrent; most > 0 && f.concurrent.Add(1) > most {
+		f.metrics.rejected.Inc()
+		f.fail(w, message.Refused, f.limit)
+		return
+	}
+	f.join(w, f.transport(q))
+}
+
+// transport is how to ask: as the client did, if the Corefile does not say otherwise.
+func (f *Forward) transport(q *message.Query) message.Transport {
+	switch {
+	case f.options.ForceTCP:
+		return message.TCP
+	case f.options.PreferUDP:
+		return message.UDP
+	}
+	return q.Transport
+}
+
+// waiter is a query that waits for a flight.
+type waiter struct {
+	q       *message.Query
+	r       *message.Reply
+	resume  func(message.Verdict)
+	cutover bool // it has had a truncated reply, and asks again over TCP
+}
+
+// join lets a query wait for the flight that asks its question, and begins that if there is none.
+func (f *Forward) join(w waiter, over message.Transport) {
+	var space [512]byte
+	key := appendKey(space[:0], w.q, over)
+	f.mu.Lock()
+	if there := f.flights[string(key)]; there != nil {
+		there.waiters = append(there.waiters, w)
+		f.mu.Unlock()
+		return
+	}
+	fl := newFlight(f, string(key), w, over)
+	f.flights[fl.key] = fl
+	f.mu.Unlock()
+	fl.begin()
+}
+
+// land takes a flight off the list, and returns who has waited for it.
+func (f *Forward) land(fl *flight) []waiter {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.flights, fl.key)
+	return fl.waiters
+}
+
+// give makes a server's reply the reply to a query, or lets that go on to the next forward, or asks again over TCP.
+func (f *Forward) give(w waiter, reply *message.Packed, over message.Transport) {
+	switch {
+	case f.followed && f.passes(reply):
+		f.done(w, message.Next)
+	case reply.Truncated && over == message.UDP && w.q.Limit() > askedSize(w.q):
+		w.cutover = true
+		f.join(w, message.TCP)
+	case !w.r.Take(reply):
+		f.fail(w, message.ServFail, errElsewhere)
+	default:
+		w.r.By = "forward"
+		f.done(w, message.Done)
+	}
+}
+
+// errElsewhere cannot happen: a query's question and its reply's are the same.
+var errElsewhere = errors.New("forward: the reply is to another question than the query's")
+
+// passes reports whether a reply is left to the next forward (next, next_on_nodata).
+func (f *Forward) passes(reply *message.Packed) bool {
+	for _, rcode := range f.options.Next {
+		if reply.Rcode == rcode {
+			return true
+		}
+	}
+	return f.options.NextOnNoData && reply.Rcode == message.NoError && reply.Count(message.Answer) == 0
+}
+
+// askedSize is how long a reply over UDP can be, by what the server was told.
+func askedSize(q *message.Query) int {
+	if q.EDNS.Present {
+		return message.OwnUDPSize
+	}
+	return message.MinUDPSize
+}
+
+// miss gives up a query that no server has replied to. One that had a truncated reply before still has that.
+func (f *Forward) miss(w waiter, err error) {
+	if !w.cutover || w.q.Limit() == message.MaxLen {
+		w.r.Option(message.OptionError, extended(err))
+		f.fail(w, message.ServFail, err)
+		return
+	}
+	w.r.Truncated, w.r.By = true, "forward"
+	f.done(w, message.Done)
+}
+
+// fail answers a query with a response code.
+func (f *Forward) fail(w waiter, rcode message.Rcode, err error) {
+	w.r.Fail(rcode)
+	w.r.Err = err
+	f.done(w, message.Done)
+}
+
+func (f *Forward) done(w waiter, v message.Verdict) {
+	if f.options.MaxConcurrent > 0 {
+		f.concurrent.Add(-1)
+	}
+	w.resume(v)
+}
+
+// Codes of Extended DNS Errors (RFC 8914 section 4).
+const (
+	otherError           = 0
+	noReachableAuthority = 22
+	networkError         = 23
+)
+
+// extended says, in an Extended DNS Error, what went wrong.
+func extended(err error) []byte {
+	var looped *loopError
+	switch {
+	case errors.As(err, &looped):
+		return append([]byte{0, otherError}, looped.Error()...)
+	case errors.Is(err, errNoHealthy):
+		return []byte{0, noReachableAuthority}
+	}
+	return []byte{0, networkError}
+}
+
+// appendKey appends what tells questions to other servers from each other.
+func appendKey(key []byte, q *message.Query, over message.Transport) []byte {
+	flags := byte(over)
+	for i, set := range []bool{q.Bits&message.BitRD != 0, q.Bits&message.BitCD != 0, q.EDNS.Present, q.EDNS.DO} {
+		if set {
+			flags |= 2 << i
+		}
+	}
+	key = append(key, flags, byte(q.Type>>8), byte(q.Type), byte(q.Class>>8), byte(q.Class))
+	key = append(key, q.Lower()...)
+	return q.EDNS.EndToEnd(key)
+}
+
+var _ upstream.Asker = (*flight)(nil)

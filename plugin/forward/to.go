@@ -1,0 +1,166 @@
+package forward
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/coredns/caddy/caddyfile"
+	"github.com/miekg/dns"
+
+	"github.com/waypost/waypost/upstream"
+)
+
+// To is where to forward: to a server, to those that a file names, or to those that a host name has.
+type To struct {
+	Addr     netip.AddrPort    // of a server
+	Protocol upstream.Protocol // of a server or a host
+	// ServerName is what the certificate of this server or host has to be for.
+	ServerName string
+	File       string // in the form of resolv.conf(5); its servers speak plain DNS
+	Host       string // a name without addresses so far
+	Port       uint16 // of a host
+}
+
+// ports are those that an upstream without one has.
+var ports = map[upstream.Protocol]uint16{upstream.Plain: 53, upstream.TLS: 853, upstream.HTTPS: 443}
+
+// schemes are those that CoreDNS knows.
+var schemes = []string{"tls", "dns", "quic", "grpc", "https3", "https", "unix"}
+
+// parseTo reads the arguments that say where to forward. An empty file says nothing, but there has to be something.
+func (o *Options) parseTo(c *caddyfile.Dispenser, args []string) error {
+	some := false
+	for _, arg := range args {
+		if scheme, rest := splitScheme(arg); scheme == "https" && strings.Contains(rest, "/") {
+			return fmt.Errorf("paths are not allowed in HTTPS upstream addresses (the /dns-query path is used by default): %s", arg)
+		}
+	}
+	for _, arg := range args {
+		to, err := parseTo(c, arg)
+		if err != nil {
+			return err
+		}
+		if to.ServerName != "" && o.TLSServerName != "" {
+			return fmt.Errorf("both forward ('%s') and proxy level ('%s') TLS servernames are set for upstream proxy '%s'", o.TLSServerName, to.ServerName, arg)
+		}
+		o.To = append(o.To, to)
+		if to.File == "" {
+			some = true
+			continue
+		}
+		servers, err := readResolvConf(to.File)
+		if err != nil {
+			return err
+		}
+		some = some || len(servers) > 0
+	}
+	if !some {
+		return errors.New("no valid upstream addresses found")
+	}
+	return nil
+}
+
+func splitScheme(arg string) (scheme, rest string) {
+	for _, s := range schemes {
+		if rest, ok := strings.CutPrefix(arg, s+"://"); ok {
+			return s, rest
+		}
+	}
+	return "dns", arg
+}
+
+// parseTo reads [SCHEME://]ADDRESS[%SERVERNAME][:PORT], a path, or [SCHEME://]HOST[:PORT].
+func parseTo(c *caddyfile.Dispenser, arg string) (To, error) {
+	scheme, rest := splitScheme(arg)
+	to := To{Protocol: upstream.Protocol(scheme)}
+	port, known := ports[to.Protocol]
+	switch {
+	case rest == "":
+		return to, fmt.Errorf("invalid address: %q", arg)
+	case scheme == "quic":
+		return to, c.Errf("%s: forwarding over quic:// is not supported by Waypost yet: use tls:// or https://", arg)
+	case !known:
+		return to, fmt.Errorf("'%s' is not supported as a destination protocol in forward: %s", scheme, arg)
+	}
+	host, name, port, err := splitTo(rest, port)
+	if err != nil {
+		return to, fmt.Errorf("invalid address: %q: %w", arg, err)
+	}
+	if to.Protocol == upstream.Plain && name != "" { // it is the interface of a link-local address
+		host, name = host+"%"+name, ""
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		to.Addr, to.ServerName = netip.AddrPortFrom(addr, port), name
+		return to, nil
+	}
+	if _, err := os.Stat(rest); err == nil {
+		return To{File: rest}, nil
+	}
+	if strings.Contains(rest, "/") {
+		return to, fmt.Errorf("not an IP address or file %q: failed to open file: no such file", rest)
+	}
+	if _, ok := dns.IsDomainName(host); !ok || host == "" {
+		return to, fmt.Errorf("not an IP address, file, or valid domain: %q", arg)
+	}
+	to.Host, to.Port, to.ServerName = host, port, name
+	return to, nil
+}
+
+// splitTo takes the parts of HOST[%NAME][:PORT] or [HOST%NAME]:PORT apart. An IPv6 address without a port needs no
+// brackets.
+func splitTo(text string, port uint16) (host, name string, _ uint16, err error) {
+	host = text
+	if h, p, e := net.SplitHostPort(text); e == nil {
+		n, err := strconv.ParseUint(p, 10, 16)
+		if err != nil {
+			return "", "", 0, fmt.Errorf("port %q is not a number from 0 to 65535", p)
+		}
+		host, port = h, uint16(n)
+	}
+	host = strings.Trim(host, "[]")
+	if i := strings.LastIndexByte(host, '%'); i >= 0 {
+		host, name = host[:i], host[i+1:]
+	}
+	return host, name, port, nil
+}
+
+// parseResolver reads ADDRESS[:PORT].
+func parseResolver(arg string) (netip.AddrPort, error) {
+	if addr, err := netip.ParseAddrPort(arg); err == nil {
+		return addr, nil
+	}
+	addr, err := netip.ParseAddr(strings.Trim(arg, "[]"))
+	return netip.AddrPortFrom(addr, 53), err
+}
+
+// loadTLS reads the files of the tls option: none, CA, CERT KEY, or CERT KEY CA.
+func loadTLS(files []string) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if len(files) >= 2 {
+		certificate, err := tls.LoadX509KeyPair(files[0], files[1])
+		if err != nil {
+			return nil, fmt.Errorf("could not load TLS cert: %w", err)
+		}
+		c.Certificates = []tls.Certificate{certificate}
+		files = files[2:]
+	}
+	if len(files) == 0 {
+		return c, nil
+	}
+	pem, err := os.ReadFile(files[0])
+	if err != nil {
+		return nil, fmt.Errorf("error reading %s: %w", files[0], err)
+	}
+	c.RootCAs = x509.NewCertPool()
+	if !c.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("could not read root certs: no certificate in %s", files[0])
+	}
+	return c, nil
+}
