@@ -158,10 +158,10 @@ func classComment(c class) string {
 	return fmt.Sprintf("has %d to %d endpoints", c.least(), c.slots())
 }
 
-// same reports whether the set as the kernel has it can stay.
+// same reports whether the set as the kernel has it can stay. How long a verdict is, is the kernel's own affair.
 func (s *set) same(k *set) bool {
 	return s.name == k.name && s.flags == k.flags && s.keyType == k.keyType && s.keyLen == k.keyLen &&
-		s.dataType == k.dataType && s.dataLen == k.dataLen && s.size == k.size
+		s.dataType == k.dataType && (s.dataLen == k.dataLen || s.dataType == typeVerdict) && s.size == k.size
 }
 
 // anonymous reports whether the set belongs to a rule.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -32,51 +31,58 @@ func (i Intrusion) String() string {
 // watchBuffer lets 8 MiB of notifications wait: somebody's transaction with some 50,000 elements.
 const watchBuffer = 8 << 20
 
-// Watch calls changed, one call at a time, after each transaction of somebody else that touched the tables, until ctx ends
-// or the kernel cannot be listened to any more, which is an error. A Sync repairs what was done. The tables' own
-// transactions are not told. It may run beside calls of the other methods, and must be called by a thread of the network
-// namespace that the tables were opened in.
-func (t *Tables) Watch(ctx context.Context, changed func(Intrusion)) error {
-	conn, err := nfnetlink.Dial(nfnetlink.Options{
-		ReceiveBuffer: watchBuffer, Group: unix.NFNLGRP_NFTABLES, Ignore: t.conn.Port(),
-	})
-	if err != nil {
-		return fmt.Errorf("watch nftables: %w", err)
-	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer func() {
-		if stop() {
-			conn.Close()
-		}
-	}()
-	w := watcher{tables: t, own: t.conn.Port(), changed: changed}
-	for {
-		err := conn.Receive(w.message)
-		switch {
-		case errors.Is(err, os.ErrClosed) && ctx.Err() != nil:
-			return nil
-		case errors.Is(err, unix.ENOBUFS):
-			w.touched = false
-			changed(Intrusion{Lost: true})
-		case err != nil:
-			return fmt.Errorf("watch nftables: %w", err)
-		}
-	}
-}
-
-// watcher reads notifications: what a transaction changed, then the message that ends the transaction and says who made it.
-type watcher struct {
+// Watcher listens to the kernel's notifications of changes to nf_tables. Its zero value is not usable; see Listen.
+type Watcher struct {
+	conn    *nfnetlink.Conn
 	tables  *Tables
 	own     uint32 // the port that the tables' own changes come from
 	changed func(Intrusion)
 	touched bool // the transaction whose end has not come yet changed something in the tables
 }
 
+// Listen begins to listen, in the network namespace of the thread that calls it: the one that the tables were opened in.
+// Whatever somebody else changes from now on, Run tells.
+func (t *Tables) Listen() (*Watcher, error) {
+	conn, err := nfnetlink.Dial(nfnetlink.Options{
+		ReceiveBuffer: watchBuffer, Group: unix.NFNLGRP_NFTABLES, Ignore: t.conn.Port(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen to changes of nftables: %w", err)
+	}
+	return &Watcher{conn: conn, tables: t, own: t.conn.Port()}, nil
+}
+
+// Run calls changed, one call at a time, after each transaction of somebody else that touched the tables: a Sync repairs
+// what was done. The tables' own transactions are not told. It returns when ctx ends, or with an error when the kernel cannot
+// be listened to any more; either way the Watcher is closed.
+func (w *Watcher) Run(ctx context.Context, changed func(Intrusion)) error {
+	w.changed = changed
+	stop := context.AfterFunc(ctx, func() { w.conn.Close() })
+	defer func() {
+		if stop() {
+			w.conn.Close()
+		}
+	}()
+	for {
+		err := w.conn.Receive(w.message)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, unix.ENOBUFS):
+			w.touched = false
+			changed(Intrusion{Lost: true})
+		case err != nil:
+			return fmt.Errorf("listen to changes of nftables: %w", err)
+		}
+	}
+}
+
 // The attribute that names the table is the first of all objects, but for a table's own messages, where it is its name: both
 // have the number 1.
 const attributeTable = unix.NFTA_TABLE_NAME
 
-func (w *watcher) message(m nfnetlink.Message) {
+// message reads a notification: what a transaction changed, then the message that ends the transaction and says who made it.
+func (w *Watcher) message(m nfnetlink.Message) {
 	switch {
 	case m.Type>>8 != unix.NFNL_SUBSYS_NFTABLES || m.Port == w.own:
 	case m.Type == kindOf(unix.NFT_MSG_NEWGEN):

@@ -13,7 +13,7 @@ import (
 func heard(messages ...nfnetlink.Message) (said []string) {
 	t := unconnected()
 	t.table = "waypost"
-	w := watcher{tables: t, own: 7, changed: func(i Intrusion) { said = append(said, i.String()) }}
+	w := Watcher{tables: t, own: 7, changed: func(i Intrusion) { said = append(said, i.String()) }}
 	for _, m := range messages {
 		w.message(m)
 	}

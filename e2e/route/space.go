@@ -1,0 +1,164 @@
+// Package route sends packets: it lays out a small cluster in network namespaces, two nodes with Pods and a host outside,
+// makes the kernel route as a plan wants, and looks who answers, what source address they see, and what is refused or
+// silent. Its tests need root and touch no namespace but their own, which end with them.
+package route
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Space is a network namespace. It ends when it is closed and nothing in it is open any more.
+type Space struct {
+	Name string
+	file *os.File
+}
+
+// NewSpace makes a namespace that has the loopback interface.
+func NewSpace(name string) (*Space, error) {
+	s := &Space{Name: name}
+	err := apart(func() (err error) {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("unshare (as root): %w", err)
+		}
+		s.file, err = os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()))
+		return err
+	})
+	if err == nil {
+		// Addresses are known to be unique; without this they would not be used for a second or two.
+		err = s.Sysctl(map[string]string{"net/ipv6/conf/all/accept_dad": "0", "net/ipv6/conf/default/accept_dad": "0"})
+	}
+	if err == nil {
+		err = s.Do(func() error { return up("lo") })
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make network namespace %s: %w", name, err)
+	}
+	return s, nil
+}
+
+// Close lets go of the namespace.
+func (s *Space) Close() error { return s.file.Close() }
+
+// Do calls f on a thread in the namespace: what it opens stays there.
+func (s *Space) Do(f func() error) error {
+	return apart(func() error {
+		if err := unix.Setns(int(s.file.Fd()), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter network namespace %s: %w", s.Name, err)
+		}
+		return f()
+	})
+}
+
+// apart calls f on a thread of its own that ends with it.
+func apart(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked, so that nobody else gets the thread
+		done <- f()
+	}()
+	return <-done
+}
+
+func up(name string) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("find link %s: %w", name, err)
+	}
+	return netlink.LinkSetUp(link)
+}
+
+// Bridge makes a bridge with addresses.
+func (s *Space) Bridge(name string, addresses ...string) error {
+	return s.Do(func() error {
+		attributes := netlink.NewLinkAttrs()
+		attributes.Name = name
+		if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attributes}); err != nil {
+			return fmt.Errorf("add bridge %s: %w", name, err)
+		}
+		return assign(name, addresses)
+	})
+}
+
+// assign gives a link addresses and brings it up.
+func assign(name string, addresses []string) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("find link %s: %w", name, err)
+	}
+	for _, text := range addresses {
+		address, err := netlink.ParseAddr(text)
+		if err != nil {
+			return err
+		}
+		if address.IP.To4() == nil {
+			address.Flags = unix.IFA_F_NODAD
+		}
+		if err := netlink.AddrAdd(link, address); err != nil {
+			return fmt.Errorf("add address %s to %s: %w", text, name, err)
+		}
+	}
+	return netlink.LinkSetUp(link)
+}
+
+// Plug connects the namespace's link name, which it makes and gives addresses, to a bridge in the namespace at.
+func (s *Space) Plug(name string, at *Space, bridge string, addresses ...string) error {
+	port := "to-" + s.Name
+	err := at.Do(func() error {
+		attributes := netlink.NewLinkAttrs()
+		attributes.Name = port
+		pair := &netlink.Veth{LinkAttrs: attributes, PeerName: name, PeerNamespace: netlink.NsFd(s.file.Fd())}
+		if err := netlink.LinkAdd(pair); err != nil {
+			return fmt.Errorf("add link %s: %w", port, err)
+		}
+		master, err := netlink.LinkByName(bridge)
+		if err != nil {
+			return fmt.Errorf("find bridge %s: %w", bridge, err)
+		}
+		if err := netlink.LinkSetMaster(pair, master); err != nil {
+			return fmt.Errorf("plug %s into %s: %w", port, bridge, err)
+		}
+		// As CNI plugins do: with bridge-nf-call-iptables a Pod's packet to itself turns back within the bridge.
+		if err := netlink.LinkSetHairpin(pair, true); err != nil {
+			return fmt.Errorf("let packets turn back at %s: %w", port, err)
+		}
+		return netlink.LinkSetUp(pair)
+	})
+	if err == nil {
+		err = s.Do(func() error { return assign(name, addresses) })
+	}
+	if err != nil {
+		return fmt.Errorf("connect %s to %s: %w", s.Name, at.Name, err)
+	}
+	return nil
+}
+
+// Route adds a route.
+func (s *Space) Route(to, via string) error {
+	return s.Do(func() error {
+		prefix := netip.MustParsePrefix(to)
+		network := &net.IPNet{IP: prefix.Addr().AsSlice(), Mask: net.CIDRMask(prefix.Bits(), prefix.Addr().BitLen())}
+		if err := netlink.RouteAdd(&netlink.Route{Dst: network, Gw: net.ParseIP(via)}); err != nil {
+			return fmt.Errorf("%s: add a route to %s via %s: %w", s.Name, to, via, err)
+		}
+		return nil
+	})
+}
+
+// Sysctl sets kernel parameters of the namespace, by their paths below /proc/sys.
+func (s *Space) Sysctl(values map[string]string) error {
+	return s.Do(func() error {
+		var failed []error
+		for path, value := range values {
+			failed = append(failed, os.WriteFile("/proc/sys/"+path, []byte(value), 0))
+		}
+		return errors.Join(failed...)
+	})
+}
