@@ -34,6 +34,8 @@ var arrows = map[string][]string{
 	"plugin":            {"config", "journal", "message", "server"},
 	"plugin/env":        {"journal"},
 	"plugin/endpoint":   {},
+	"plugin/expression": {"message"},
+	"plugin/whole":      {"message"},
 	"plugin/plugintest": {"config", "journal", "message", "plugin/env"},
 	"plugin/kubernetes": {"config", "journal", "message", "plugin/env", "cluster", "records", "watch"},
 
@@ -42,7 +44,7 @@ var arrows = map[string][]string{
 }
 
 // directive is what the folder of a directive may import that has no arrows of its own.
-var directive = []string{"config", "journal", "message", "plugin/env", "plugin/endpoint"}
+var directive = []string{"config", "journal", "message", "plugin/env", "plugin/endpoint", "plugin/expression", "plugin/whole"}
 
 // only are the packages that alone may import something from outside: whatever drags in much, or acts on the kernel.
 var only = map[string][]string{

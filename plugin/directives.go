@@ -16,6 +16,7 @@ import (
 	"github.com/waypost/waypost/plugin/nsid"
 	"github.com/waypost/waypost/plugin/prometheus"
 	"github.com/waypost/waypost/plugin/ready"
+	"github.com/waypost/waypost/plugin/template"
 	"github.com/waypost/waypost/plugin/whoami"
 	"github.com/waypost/waypost/server"
 )
@@ -150,6 +151,19 @@ func buildLoadBalance(b *block, d *config.Directive) error {
 		return err
 	}
 	b.steps = append(b.steps, loadbalance.New(o))
+	return nil
+}
+
+func buildTemplate(b *block, d *config.Directive) error {
+	o, err := template.Parse(b.config, d)
+	if err != nil {
+		return err
+	}
+	t, err := template.New(o, b.env("template"))
+	if err != nil {
+		return err
+	}
+	b.steps = append(b.steps, t)
 	return nil
 }
 

@@ -56,7 +56,7 @@ var table = []directive{
 	{name: "dnssec", link: true, instead: "sign the zone on a server of its own"},
 	{name: "tls", instead: "serve plain DNS behind a proxy that speaks DNS over TLS"},
 	{name: "minimal", link: true, instead: "leave it out, clients ignore records that they do not need"},
-	{name: "template", link: true, instead: "serve such names from a server of their own"},
+	{name: "template", link: true, build: buildTemplate},
 	{name: "transfer", link: true, instead: "leave it out, zone transfers are then refused"},
 	{name: "dynupdate", link: true, instead: "change the cluster's objects instead"},
 	{name: "hosts", link: true, build: buildHosts},
