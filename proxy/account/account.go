@@ -38,7 +38,7 @@ type Route struct {
 	Protocol   string           `json:"protocol"`
 	NodePort   bool             `json:"nodePort,omitempty"`
 	Verdict    string           `json:"verdict"`
-	Masquerade string           `json:"masquerade,omitempty"`
+	Masquerade string           `json:"masquerade,omitempty"` // of the verdict forward only
 	Affinity   uint32           `json:"affinitySeconds,omitempty"`
 	Sources    []netip.Prefix   `json:"sources,omitempty"`
 	Endpoints  []netip.AddrPort `json:"endpoints,omitempty"`
@@ -74,10 +74,14 @@ type Refusal struct {
 
 // RouteOf puts a route into JSON's words.
 func RouteOf(r *proxy.Route) Route {
-	return Route{
+	a := Route{
 		Address: r.Address, Port: r.Port, Protocol: r.Protocol.String(), NodePort: r.IsNodePort(), Verdict: r.Verdict.String(),
-		Masquerade: r.Masquerade.String(), Affinity: r.Affinity, Sources: r.Sources, Endpoints: r.Endpoints, Local: r.Local,
+		Affinity: r.Affinity, Sources: r.Sources, Endpoints: r.Endpoints, Local: r.Local,
 	}
+	if r.Verdict == proxy.Forward {
+		a.Masquerade = r.Masquerade.String()
+	}
+	return a
 }
 
 // Frontend is the route's; it is the zero Frontend where the protocol is none.

@@ -16,6 +16,8 @@ type Command struct {
 	Settings *Settings
 	// ConfigFile is the path of the file, "" for none. kube-proxy ends when its file changes, to be started anew.
 	ConfigFile string
+	// ConfigText is what was in it.
+	ConfigText []byte
 	// Master is the API server's URL, in place of the kubeconfig's.
 	Master string
 	// Manifests is a file or a folder to be read in place of an API server.
@@ -54,7 +56,7 @@ func ParseCommand(args []string, out io.Writer) (*Command, error) {
 	source := "command line"
 	var ignored []string
 	if c.ConfigFile != "" {
-		file, err := readFile(c.ConfigFile)
+		file, err := c.readFile()
 		if err != nil {
 			return nil, err
 		}
@@ -70,14 +72,14 @@ func ParseCommand(args []string, out io.Writer) (*Command, error) {
 	return c, nil
 }
 
-func readFile(path string) (*Document, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
+func (c *Command) readFile() (*Document, error) {
+	var err error
+	if c.ConfigText, err = os.ReadFile(c.ConfigFile); err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
-	d, err := Parse(text)
+	d, err := Parse(c.ConfigText)
 	if err != nil {
-		return nil, prefixed(path, err)
+		return nil, prefixed(c.ConfigFile, err)
 	}
 	return d, nil
 }

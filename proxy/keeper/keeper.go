@@ -19,7 +19,7 @@ import (
 	"github.com/waypost/waypost/proxy/plan"
 )
 
-// Options of a Keeper. All fields but the last three are needed.
+// Options of a Keeper. Those up to Log are needed.
 type Options struct {
 	Plan    *plan.Plan
 	Kernel  proxy.Kernel
@@ -29,6 +29,8 @@ type Options struct {
 	Log     *slog.Logger
 	// Flows is told what the kernel has been given; nil leaves flows alone.
 	Flows Flows
+	// Begun is called once the kernel has routes for the first time; nil drops.
+	Begun func()
 	// RetryMin and RetryMax bound the time between tries after failures, which doubles. Default: 100 ms and 30 s.
 	RetryMin, RetryMax time.Duration
 }
@@ -230,6 +232,9 @@ func (k *Keeper) applied(c *proxy.Changes, wanted *proxy.Wanted, repaired bool, 
 		k.o.Log.Info(fmt.Sprintf("%d routes are in the kernel, after %s", len(wanted.Routes), now.Sub(start).Round(time.Microsecond)))
 	}
 	k.tellFlows(c, wanted)
+	if !k.begun && k.o.Begun != nil {
+		k.o.Begun()
+	}
 	k.full, k.begun, k.trouble, k.pause, k.overdue = false, true, "", k.o.RetryMin, proxy.Changes{}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/waypost/waypost/cluster"
 	"github.com/waypost/waypost/proxy"
 	"github.com/waypost/waypost/proxy/plan"
 )
@@ -33,6 +34,10 @@ type Metrics struct {
 	apply, change prometheus.Histogram
 	repairs       prometheus.Counter
 	refusals      *prometheus.CounterVec
+
+	requests        *prometheus.CounterVec
+	requestDuration *prometheus.HistogramVec
+	skipped         *prometheus.CounterVec
 }
 
 // kube-proxy's buckets of time, in seconds.
@@ -68,6 +73,12 @@ func New(p *plan.Plan, families []string) *Metrics {
 	m.refusals = m.own("refusals_total", "What Services asked for and did not get, for the safety of others, by reason.", "reason")
 	m.apply = m.ownHistogram("apply_seconds", "How long each transaction with the kernel took.")
 	m.change = m.ownHistogram("change_to_kernel_seconds", "From when a change was received to when the kernel had it.")
+	m.skipped = m.own("skipped_objects_total", "Objects, or parts of them, that the API server should not have sent and that were left out.", "resource")
+	m.requests = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rest_client_requests_total", Help: "Requests to the API server, by what it answered."}, []string{"code", "method", "host"})
+	m.requestDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "rest_client_request_duration_seconds", Help: "How long lists took, to their last byte.", Buckets: prometheus.DefBuckets,
+	}, []string{"verb", "host"})
+	m.registry.MustRegister(m.requests, m.requestDuration)
 	m.repairs = prometheus.NewCounter(prometheus.CounterOpts{Name: "waypost_proxy_repairs_total", Help: "How often the kernel was put right after somebody else had changed what is ours."})
 	m.registry.MustRegister(m.repairs, &planCollector{p}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.begin()
@@ -203,6 +214,24 @@ func (m *Metrics) Healthz(code int) { m.healthz.WithLabelValues(strconv.Itoa(cod
 
 // Livez counts an answer of /livez.
 func (m *Metrics) Livez(code int) { m.livez.WithLabelValues(strconv.Itoa(code)).Inc() }
+
+// RateLimited, Requested, Answered and Skipped are what a source over an API server tells (watch.Metrics).
+
+// RateLimited is not counted: a proxy sends a handful of requests.
+func (m *Metrics) RateLimited(string, string, time.Duration) {}
+
+// Requested says how long a list took.
+func (m *Metrics) Requested(verb, host string, took time.Duration) {
+	m.requestDuration.WithLabelValues(verb, host).Observe(took.Seconds())
+}
+
+// Answered counts a request by what it was answered.
+func (m *Metrics) Answered(code, method, host string) {
+	m.requests.WithLabelValues(code, method, host).Inc()
+}
+
+// Skipped says that an object was left out, or a part of one.
+func (m *Metrics) Skipped(kind cluster.Kind) { m.skipped.WithLabelValues(kind.String()).Inc() }
 
 func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
 

@@ -1,0 +1,100 @@
+// Waypost-proxy makes the ClusterIPs of a Kubernetes cluster lead to Pods, on the node it runs on. It takes kube-proxy's
+// configuration file and flags:
+//
+//	waypost-proxy --config FILE [--hostname-override NODE]
+//	waypost-proxy [--kubeconfig FILE] [--cluster-cidr RANGE] ...
+//	waypost-proxy routes [NAMESPACE/NAME] [-o text|json]
+//	waypost-proxy --cleanup
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/waypost/waypost/proxy/config"
+	"github.com/waypost/waypost/proxy/nftables"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// Exit codes.
+const (
+	exitOK      = 0
+	exitError   = 1
+	exitUsage   = 2
+	exitDiffers = 3 // `routes` found the kernel to differ from what is wanted
+)
+
+// version is set by the linker: -ldflags "-X main.version=1.2.3 -X main.revision=abcdef0".
+var (
+	version  = "0.1.0-dev"
+	revision string
+)
+
+// run is the program without its end.
+func run(args []string, out, messages io.Writer) int {
+	if len(args) > 0 && args[0] == "routes" {
+		return runRoutes(args[1:], readKernel, out, messages)
+	}
+	c, err := config.ParseCommand(args, out)
+	switch {
+	case errors.Is(err, config.ErrHelp):
+		return exitOK
+	case err != nil:
+		fmt.Fprintln(messages, err)
+		return exitUsage
+	case c.Version:
+		fmt.Fprintf(out, "Waypost-proxy-%s\n%s/%s, %s, %s\n", version, runtime.GOOS, runtime.GOARCH, runtime.Version(), revision)
+		return exitOK
+	}
+	if err := act(c, out); err != nil {
+		fmt.Fprintln(messages, err)
+		return exitError
+	}
+	return exitOK
+}
+
+// act does what the command says that needs the kernel.
+func act(c *config.Command, out io.Writer) error {
+	k, err := nftables.Open(nftables.Options{MasqueradeBit: &c.Settings.MasqueradeBit})
+	if err != nil {
+		return fmt.Errorf("%w (waypost-proxy needs the capability NET_ADMIN, and a kernel with nf_tables)", err)
+	}
+	defer k.Close() //nolint:errcheck // the process ends
+	switch {
+	case c.Cleanup:
+		return cleanup(k, out)
+	case c.InitOnly:
+		return nil
+	}
+	tuneMemory()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	return serve(ctx, c, tables{k}, out)
+}
+
+func cleanup(k *nftables.Tables, out io.Writer) error {
+	left, err := k.Cleanup()
+	if len(left) > 0 {
+		fmt.Fprintf(out, "may be left: %s\n", strings.Join(left, ", "))
+	}
+	return err
+}
+
+// gcPercent has the collector run before garbage is as much as what lives: the proxy is on every node of the cluster, and
+// has little to do.
+const gcPercent = 50
+
+func tuneMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+}

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/waypost/waypost/cluster"
+	"github.com/waypost/waypost/journal"
+	"github.com/waypost/waypost/proxy"
+	"github.com/waypost/waypost/proxy/config"
+	"github.com/waypost/waypost/proxy/health"
+	"github.com/waypost/waypost/proxy/keeper"
+	"github.com/waypost/waypost/proxy/metrics"
+	"github.com/waypost/waypost/proxy/nftables"
+	"github.com/waypost/waypost/proxy/page"
+	"github.com/waypost/waypost/proxy/plan"
+)
+
+// kernel is what routes are brought into: nftables.
+type kernel interface {
+	proxy.Kernel
+	// Listen begins to listen to changes that others make.
+	Listen() (watcher, error)
+	// String says what is where, for the log.
+	String() string
+}
+
+// watcher tells of changes that others make, as an nftables.Watcher does.
+type watcher interface {
+	Run(ctx context.Context, changed func(nftables.Intrusion)) error
+}
+
+// tables is an nftables.Tables as a kernel.
+type tables struct{ *nftables.Tables }
+
+// Listen implements kernel.
+func (t tables) Listen() (watcher, error) {
+	w, err := t.Tables.Listen()
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// process is a proxy that runs.
+type process struct {
+	command  *config.Command
+	settings *config.Settings
+	kernel   kernel
+	node     string
+	log      *slog.Logger
+
+	plan    *plan.Plan
+	state   *health.State
+	checks  *health.Checks
+	metrics *metrics.Metrics
+	keeper  *keeper.Keeper
+}
+
+// serve keeps the node's routes until ctx ends, or until something happens that it cannot go on with. The routes stay.
+func serve(ctx context.Context, c *config.Command, k kernel, out io.Writer) error {
+	j := newJournal(c.Settings, out)
+	defer j.Close()
+	p := &process{command: c, settings: c.Settings, kernel: k, log: j.Logger("")}
+	if err := p.build(); err != nil {
+		return err
+	}
+	defer p.checks.Close()
+	source, err := p.source()
+	if err != nil {
+		return err
+	}
+	p.log.Info(fmt.Sprintf("Waypost-proxy-%s on node %s, for %s", version, p.node, k))
+	for _, note := range p.settings.Notes {
+		p.log.Warn(note)
+	}
+	p.setOOMScore()
+	return p.live(ctx, source)
+}
+
+func newJournal(s *config.Settings, out io.Writer) *journal.Journal {
+	format := journal.Text
+	if s.JSONLog {
+		format = journal.JSON
+	}
+	j := journal.New(out, format)
+	if s.Verbosity >= 2 {
+		j.SetLevel(slog.LevelDebug)
+	}
+	return j
+}
+
+// build puts the parts together.
+func (p *process) build() error {
+	s := p.settings
+	if p.node = s.NodeName; p.node == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("find the node's name: %w; set --node-name", err)
+		}
+		p.node = strings.ToLower(strings.TrimSpace(host))
+	}
+	installed, err := p.kernel.Read()
+	if err != nil {
+		p.log.Warn(fmt.Sprintf("what the kernel has is not known, and will be written anew: %v", err))
+	}
+	p.plan = plan.New(plan.Options{
+		NodeName: p.node, NodeIP: s.NodeIP, Pods: s.Pods, PodsOfNode: s.PodsOfNode, NodePorts: s.NodePorts, NodePortsPrimary: s.NodePortsPrimary,
+		MasqueradeAll: s.MasqueradeAll, NoExternalIPs: s.NoExternalIPs, Protected: p.command.ClusterDNS,
+		AllowNodeAddresses: p.command.AllowNodeIPs, Installed: installed, Started: time.Now(),
+	})
+	families := []string{"IPv4", "IPv6"}
+	p.state = health.NewState(health.Options{
+		Timeout: 2 * s.SyncPeriod, Families: families, Node: p.plan.Node,
+		Waiting: []cluster.Kind{cluster.KindService, cluster.KindSlice, cluster.KindNode},
+	})
+	p.checks = health.NewChecks(p.state, p.log)
+	p.metrics = metrics.New(p.plan, families)
+	p.keeper = keeper.New(keeper.Options{
+		Plan: p.plan, Kernel: p.kernel, State: p.state, Checks: p.checks, Metrics: p.metrics, Log: p.log, RetryMax: s.SyncPeriod,
+		Begun: debug.FreeOSMemory, // the lists of a large cluster have left much garbage, and there is little to do from now on
+	})
+	return nil
+}
+
+// live runs all parts and returns when they have ended: with ctx, or with the first of them that cannot go on.
+func (p *process) live(ctx context.Context, source cluster.Source) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var parts sync.WaitGroup
+	for _, l := range p.listeners() {
+		_, done := l.Start(ctx)
+		parts.Go(func() {
+			if err := <-done; err != nil {
+				cancel(err)
+			}
+		})
+	}
+	w, err := p.kernel.Listen() // before anything is there that could be touched
+	parts.Go(func() { p.guard(ctx, w, err) })
+	parts.Go(func() { p.keeper.Run(ctx) })
+	parts.Go(func() { source.Run(ctx, p.keeper) })
+	if c := p.command; c.ConfigFile != "" {
+		parts.Go(func() { cancel(whenChanged(ctx, c.ConfigFile, c.ConfigText, configPoll)) })
+	}
+	parts.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	p.log.Info("ending; the routes stay in the kernel")
+	return nil
+}
+
+func (p *process) listeners() []*health.Listener {
+	status := &health.Status{State: p.state, Healthz: p.metrics.Healthz, Livez: p.metrics.Livez}
+	pages := page.Handler(page.Options{
+		Metrics: p.metrics.Handler(), Plan: p.plan, Mode: "nftables", Config: p.settings.Effective, Profiling: p.settings.Profiling,
+	})
+	var all []*health.Listener
+	for _, l := range []*health.Listener{
+		{Name: "/healthz", Address: p.settings.Healthz, Handler: status.Handler()},
+		{Name: "/metrics", Address: p.settings.Metrics, Handler: pages},
+	} {
+		if l.HardFail, l.Log = p.settings.HardFail, p.log; l.Address != "" {
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+// guard has the kernel put right when somebody else touches what is ours. It begins with what Listen returned.
+func (p *process) guard(ctx context.Context, w watcher, err error) {
+	for {
+		if err == nil {
+			err = w.Run(ctx, func(i nftables.Intrusion) { p.keeper.Touched(fmt.Sprintf("%s: %s", p.kernel, i)) })
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		p.log.Error(fmt.Sprintf("changes by others are not noticed: %v; trying again in %s", err, guardPause))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(guardPause):
+			if w, err = p.kernel.Listen(); err == nil {
+				p.keeper.Touched(fmt.Sprintf("%s: perhaps changed while nobody looked", p.kernel))
+			}
+		}
+	}
+}
+
+const guardPause = 5 * time.Second
+
+// setOOMScore tells the kernel how soon it may end this process when memory runs out.
+func (p *process) setOOMScore() {
+	const file = "/proc/self/oom_score_adj"
+	if err := os.WriteFile(file, []byte(strconv.Itoa(p.settings.OOMScoreAdj)), 0); err != nil {
+		p.log.Debug(fmt.Sprintf("oomScoreAdj %d has no effect: %v", p.settings.OOMScoreAdj, err))
+	}
+}
+
+// configPoll is how soon a change of the configuration file is noticed.
+const configPoll = 10 * time.Second
+
+// errChanged is returned where the process must be started anew to read its configuration.
+var errChanged = errors.New("the configuration has changed: ending, to be started anew with it")
+
+// whenChanged returns errChanged when the content of a file is not what it was; nil when ctx ends before.
+func whenChanged(ctx context.Context, path string, was []byte, poll time.Duration) error {
+	ticks := time.NewTicker(poll)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticks.C:
+		}
+		// A file that is not there is about to be replaced.
+		if now, err := os.ReadFile(path); err == nil && !bytes.Equal(now, was) {
+			return errChanged
+		}
+	}
+}

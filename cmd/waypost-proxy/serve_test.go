@@ -1,0 +1,384 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/waypost/waypost/proxy"
+	"github.com/waypost/waypost/proxy/config"
+	"github.com/waypost/waypost/proxy/nftables"
+)
+
+// memory is a kernel that only remembers.
+type memory struct {
+	mu      sync.Mutex
+	routes  map[proxy.Frontend]*proxy.Route
+	changed chan struct{}           // has a token after each call
+	touched chan nftables.Intrusion // what others do
+	before  []*proxy.Route          // what it had at the start
+	fail    error                   // of Sync
+}
+
+func newMemory() *memory {
+	return &memory{changed: make(chan struct{}, 100), touched: make(chan nftables.Intrusion)}
+}
+
+func (m *memory) Sync(w *proxy.Wanted) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer func() { m.changed <- struct{}{} }()
+	if m.fail != nil {
+		return m.fail
+	}
+	m.routes = map[proxy.Frontend]*proxy.Route{}
+	for _, r := range w.Routes {
+		m.routes[r.Frontend] = r
+	}
+	return nil
+}
+
+func (m *memory) Apply(c *proxy.Changes) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, change := range c.Routes {
+		if change.New == nil {
+			delete(m.routes, change.Old.Frontend)
+		} else {
+			m.routes[change.New.Frontend] = change.New
+		}
+	}
+	m.changed <- struct{}{}
+	return nil
+}
+
+func (m *memory) Read() ([]*proxy.Route, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	routes := append([]*proxy.Route(nil), m.before...)
+	for _, r := range m.routes {
+		routes = append(routes, r)
+	}
+	return routes, nil
+}
+
+func (m *memory) Listen() (watcher, error) { return m, nil }
+
+func (m *memory) Run(ctx context.Context, changed func(nftables.Intrusion)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case i := <-m.touched:
+			changed(i)
+		}
+	}
+}
+
+func (m *memory) String() string { return "a test's memory" }
+
+// freePort returns an address of the loopback interface that nothing listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// running is a proxy that serves.
+type running struct {
+	t                *testing.T
+	kernel           *memory
+	healthz, metrics string
+	log              *bytes.Buffer // to be read after end
+	stop             context.CancelFunc
+	done             chan error
+}
+
+func start(t *testing.T, k *memory, args ...string) *running {
+	t.Helper()
+	r := &running{t: t, kernel: k, healthz: freeAddress(t), metrics: freeAddress(t), log: &bytes.Buffer{}, done: make(chan error, 1)}
+	args = append([]string{"--node-name=n1", "--healthz-bind-address=" + r.healthz, "--metrics-bind-address=" + r.metrics}, args...)
+	c, err := config.ParseCommand(args, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ctx context.Context
+	ctx, r.stop = context.WithCancel(context.Background())
+	go func() { r.done <- serve(ctx, c, k, r.log) }()
+	return r
+}
+
+// end has it end, and returns its log.
+func (r *running) end() string {
+	r.t.Helper()
+	r.stop()
+	if err := <-r.done; err != nil {
+		r.t.Error(err)
+	}
+	return r.log.String()
+}
+
+func (r *running) get(url string) (int, string) {
+	r.t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+func (r *running) routes(args ...string) (code int, out, messages string) {
+	var o, m bytes.Buffer
+	code = runRoutes(append([]string{"--metrics-bind-address=" + r.metrics}, args...), r.kernel.Read, &o, &m)
+	return code, o.String(), m.String()
+}
+
+const wantRoutes = `prod/idle
+  10.96.0.2:5432/tcp  rejected: no endpoint serves
+  tcp, IPv4: 0 of 0 endpoints
+  refused: external IP 10.96.0.1: it is a ClusterIP
+prod/web
+  10.96.0.1:80/tcp    to 2 endpoints; masqueraded unless from a Pod
+  203.0.113.1:80/tcp  Pods and the node to 2 endpoints, others to 1 endpoint on this node
+  *4:30080/tcp        Pods and the node to 2 endpoints, others to 1 endpoint on this node
+  http/tcp, IPv4: 2 of 3 endpoints
+    10.244.0.1:8080  on n1  ready
+    10.244.1.1:8080  on n2  ready
+    10.244.1.2:8080  on n2  unready  not used: it is not ready
+`
+
+// TestServe runs all of the program but the kernel: manifests become routes, and every page tells of them.
+func TestServe(t *testing.T) {
+	r := start(t, newMemory(), "--manifests=testdata/cluster.yaml", "--cluster-cidr=10.244.0.0/16")
+	<-r.kernel.changed
+	for code := 0; code != 200; { // the kernel has the routes, and the page will know at once
+		code, _ = r.get("http://" + r.healthz + "/healthz")
+	}
+	if code, body := r.get("http://" + r.healthz + "/livez"); code != 200 || !strings.Contains(body, `"healthy":true`) {
+		t.Errorf("/livez: %d %s", code, body)
+	}
+	if code, body := r.get("http://" + r.metrics + "/proxyMode"); code != 200 || body != "nftables" {
+		t.Errorf("/proxyMode: %d %s", code, body)
+	}
+	if _, body := r.get("http://" + r.metrics + "/configz"); !strings.Contains(body, `{"kubeproxy.config.k8s.io":{"apiVersion":"kubeproxy.config.k8s.io/v1alpha1"`) {
+		t.Errorf("/configz: %s", body)
+	}
+	if _, body := r.get("http://" + r.metrics + "/metrics"); !strings.Contains(body, `waypost_proxy_routes{verdict="split"} 2`) {
+		t.Errorf("/metrics: %s", body)
+	}
+	if code, out, messages := r.routes(); code != exitOK || out != wantRoutes || messages != "" {
+		t.Errorf("routes: %d\n%s%s\nwant:\n%s", code, out, messages, wantRoutes)
+	}
+	log := r.end()
+	for _, want := range []string{
+		"[INFO] Waypost-proxy-" + version + " on node n1, for a test's memory\n",
+		"[WARNING] Service prod/idle: external IP 10.96.0.1 is refused: it is a ClusterIP\n",
+		"[INFO] 4 routes are in the kernel, after ",
+		"[INFO] ending; the routes stay in the kernel\n",
+	} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log lacks %q:\n%s", want, log)
+		}
+	}
+}
+
+func TestServeFollowsManifestsAndRepairs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cluster.yaml")
+	text, err := os.ReadFile("testdata/cluster.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace(t, path, text)
+	r := start(t, newMemory(), "--manifests="+path)
+	<-r.kernel.changed
+	replace(t, path, bytes.Replace(text, []byte("10.244.1.1"), []byte("10.244.1.9"), 1))
+	<-r.kernel.changed
+	if _, out, _ := r.routes("prod/web"); !strings.Contains(out, "10.244.1.9:8080  on n2  ready") {
+		t.Errorf("routes:\n%s", out)
+	}
+	r.kernel.touched <- nftables.Intrusion{Process: "nft", PID: 7}
+	<-r.kernel.changed
+	if log := r.end(); !strings.Contains(log, "[WARNING] a test's memory: changed by nft (pid 7); putting it right\n") {
+		t.Errorf("the log is\n%s", log)
+	}
+}
+
+// replace makes text a file's content at once.
+func replace(t *testing.T, path string, text []byte) {
+	t.Helper()
+	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRestart: what the kernel has is taken over slot by slot, and nothing is written that is there already.
+func TestRestart(t *testing.T) {
+	first := start(t, newMemory(), "--manifests=testdata/cluster.yaml")
+	<-first.kernel.changed
+	first.end()
+	second := newMemory()
+	for f, r := range first.kernel.routes {
+		moved := &proxy.Route{Frontend: f, Verdict: r.Verdict, Masquerade: r.Masquerade, Local: r.Local}
+		for i := range r.Endpoints {
+			moved.Endpoints = append(moved.Endpoints, r.Endpoints[len(r.Endpoints)-1-i])
+		}
+		second.before = append(second.before, moved)
+	}
+	again := start(t, second, "--manifests=testdata/cluster.yaml")
+	<-again.kernel.changed
+	again.end()
+	for _, had := range second.before {
+		if has := second.routes[had.Frontend]; fmt.Sprint(has.Endpoints) != fmt.Sprint(had.Endpoints) {
+			t.Errorf("%s has moved its endpoints: %v", had, has)
+		}
+	}
+}
+
+// TestAPIAway: without the API server there is a state that waits and says so, and the kernel is left alone.
+func TestAPIAway(t *testing.T) {
+	r := start(t, newMemory(), "--master=http://"+freeAddress(t))
+	for err := io.EOF; err != nil; { // it is about to listen
+		_, err = http.Get("http://" + r.healthz + "/livez")
+	}
+	var body string
+	for !strings.Contains(body, `"api":"no answer since `) {
+		var code int
+		if code, body = r.get("http://" + r.healthz + "/healthz"); code != 503 {
+			t.Fatalf("/healthz: %d %s", code, body)
+		}
+	}
+	if !strings.Contains(body, `"waiting":"for all services, endpointslices, nodes to be known"`) {
+		t.Errorf("/healthz: %s", body)
+	}
+	if code, _ := r.get("http://" + r.healthz + "/livez"); code != 200 {
+		t.Errorf("/livez: %d", code)
+	}
+	if log := r.end(); !strings.Contains(log, "connection refused") {
+		t.Errorf("the log is\n%s", log)
+	}
+	if r.kernel.routes != nil {
+		t.Errorf("the kernel was told %v", r.kernel.routes)
+	}
+}
+
+func TestServeErrors(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, c := range []struct{ args, want string }{
+		{"--kubeconfig=/nonexistent/file", "reach the API server: stat /nonexistent/file: no such file or directory"},
+		{"--kubeconfig=/nonexistent/file --master=http://127.0.0.1", "--master and a kubeconfig are both given"},
+		{"--manifests=testdata --bind-address-hard-fail --healthz-bind-address=" + taken.Addr().String(), "address already in use"},
+	} {
+		command, err := config.ParseCommand(append([]string{"--metrics-bind-address=127.0.0.1:0"}, strings.Fields(c.args)...), io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := serve(context.Background(), command, newMemory(), io.Discard); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: the error is %v, want %s", c.args, err, c.want)
+		}
+	}
+}
+
+func TestWhenChanged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- whenChanged(ctx, path, []byte("a"), time.Millisecond) }() // it is not there yet
+	replace(t, path, []byte("a"))
+	replace(t, path, []byte("b"))
+	if err := <-done; err != errChanged {
+		t.Errorf("it returns %v", err)
+	}
+	cancel()
+	if err := whenChanged(ctx, path, []byte("b"), time.Hour); err != nil {
+		t.Errorf("at the end it returns %v", err)
+	}
+}
+
+func TestRun(t *testing.T) {
+	for _, c := range []struct {
+		args          string
+		code          int
+		out, messages string
+	}{
+		{"--version", exitOK, "Waypost-proxy-" + version, ""},
+		{"--help", exitOK, "waypost-proxy routes [FLAG]...", ""},
+		{"--nope", exitUsage, "", "command line: flag provided but not defined: -nope; see --help\n"},
+		{"--proxy-mode=ipvs", exitUsage, "", "command line: mode: ipvs is not supported; set it to nftables, or leave it empty\n"},
+		{"routes --help", exitOK, "waypost-proxy routes [FLAG]... [NAMESPACE/NAME | NAMESPACE/]", ""},
+		{"routes --nope", exitUsage, "", "command line: flag provided but not defined: -nope; see --help\n"},
+		{"routes -o xml", exitUsage, "", "command line: -o \"xml\" is neither text nor json\n"},
+		{"routes web", exitUsage, "", "command line: \"web\" is not NAMESPACE/NAME or NAMESPACE/\n"},
+	} {
+		var out, messages strings.Builder
+		code := run(strings.Fields(c.args), &out, &messages)
+		if code != c.code || !strings.Contains(out.String(), c.out) || messages.String() != c.messages {
+			t.Errorf("%s: %d %q %q; want %d %q %q", c.args, code, out.String(), messages.String(), c.code, c.out, c.messages)
+		}
+	}
+}
+
+func TestRoutesWhereTheKernelDiffers(t *testing.T) {
+	r := start(t, newMemory(), "--manifests=testdata/cluster.yaml", "--cluster-cidr=10.244.0.0/16")
+	<-r.kernel.changed
+	r.kernel.mu.Lock()
+	for f := range r.kernel.routes {
+		switch f.Port {
+		case 5432:
+			delete(r.kernel.routes, f)
+		case 30080:
+			r.kernel.routes[proxy.Frontend{Address: f.Address, Protocol: f.Protocol, Port: 30081}] =
+				&proxy.Route{Frontend: proxy.Frontend{Address: f.Address, Protocol: f.Protocol, Port: 30081}}
+		}
+	}
+	r.kernel.mu.Unlock()
+	code, out, messages := r.routes()
+	want := strings.Replace(wantRoutes, "rejected: no endpoint serves\n", "rejected: no endpoint serves\n                      THE KERNEL DIFFERS: nothing\n", 1) +
+		"in the kernel, and wanted by no Service\n  *4:30081/tcp / reject\n"
+	if code != exitDiffers || out != want || messages != "the kernel differs in 2 routes\n" {
+		t.Errorf("routes: %d %s\n%s\nwant:\n%s", code, messages, out, want)
+	}
+	code, out, _ = r.routes("prod/idle", "-o", "json")
+	wantJSON := `{"services":[
+{"namespace":"prod","name":"idle","ports":[{"name":"","protocol":"tcp","family":"IPv4","routes":[{"address":"10.96.0.2","port":5432,"protocol":"tcp","verdict":"reject","kernel":"nothing"}],"endpoints":[]}],"refused":[{"what":"external IP 10.96.0.1","why":"it is a ClusterIP","reason":"cluster_ip"}]}
+],"onlyInKernel":[]}
+`
+	if code != exitDiffers || out != wantJSON {
+		t.Errorf("routes as JSON: %d\n%s\nwant:\n%s", code, out, wantJSON)
+	}
+	if code, out, _ = r.routes("--plan-only", "prod/none"); code != exitOK || out != "" {
+		t.Errorf("of no Service: %d %s", code, out)
+	}
+	r.end()
+	if code, _, messages = r.routes(); code != exitError || !strings.HasPrefix(messages, "ask for routes: ") {
+		t.Errorf("without a proxy: %d %s", code, messages)
+	}
+	if code, out, _ = r.routes("--kernel-only"); code != exitOK || !strings.Contains(out, "  10.96.0.1:80/tcp prod/web:http forward 10.244.0.1:8080 10.244.1.1:8080 masquerade foreign\n") {
+		t.Errorf("of the kernel alone: %d\n%s", code, out)
+	}
+}
