@@ -39,8 +39,9 @@ var arrows = map[string][]string{
 	"plugin/plugintest": {"config", "journal", "message", "plugin/env"},
 	"plugin/kubernetes": {"config", "journal", "message", "plugin/env", "cluster", "records", "watch"},
 
-	"cmd/waypost": {"config", "journal", "plugin", "server", "testdata"},
-	"testdata":    {},
+	"cmd/waypost":       {"config", "journal", "plugin", "server", "testdata"},
+	"cmd/waypost-proxy": {"cluster", "journal", "proxy", "watch"},
+	"testdata":          {},
 }
 
 // directive is what the folder of a directive may import that has no arrows of its own.
