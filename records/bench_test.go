@@ -66,17 +66,20 @@ func BenchmarkApplySlice(b *testing.B) {
 // the cluster values.
 func BenchmarkLoad(b *testing.B) {
 	changes := largeCluster()
-	var s *Store
-	var before, after runtime.MemStats
-	for b.Loop() {
-		s = nil
-		runtime.GC()
-		runtime.ReadMemStats(&before)
-		s = newZone(testConfig())
+	load := func() *Store {
+		s := newZone(testConfig())
 		for i := 0; i < len(changes); i += 500 {
 			s.Apply(changes[i:min(i+500, len(changes))], changedAt)
 		}
+		return s
 	}
+	for b.Loop() {
+		load()
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	s := load()
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/1e6, "MB")
