@@ -199,7 +199,7 @@ func (a *Answer) String() string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, ";; opcode: %s, status: %s, id: %d, size: %d\n;; flags:%s", dns.OpcodeToString[int(a.Flags>>11&0xf)],
-		dns.RcodeToString[a.Rcode], a.ID, a.Size, flagNames(a.Flags))
+		rcodeName(a.Rcode), a.ID, a.Size, flagNames(a.Flags))
 	fmt.Fprintf(&b, "; ANSWER: %d, AUTHORITY: %d, ADDITIONAL: %d\n", len(a.Sections[0]), len(a.Sections[1]), len(a.Sections[2]))
 	if a.OPT != nil {
 		fmt.Fprintf(&b, "; EDNS: version: %d, flags: %04x; udp: %d; options: %x\n", a.OPT.Version, a.OPT.Flags, a.OPT.Size, a.OPT.Options)
@@ -246,4 +246,12 @@ func flagNames(flags uint16) string {
 		}
 	}
 	return s
+}
+
+// rcodeName names response codes as dig does: 16 is BADVERS in an answer, BADSIG only in a TSIG record.
+func rcodeName(rcode int) string {
+	if rcode == dns.RcodeBadVers {
+		return "BADVERS"
+	}
+	return dns.RcodeToString[rcode]
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +17,9 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 )
+
+// defined is how long an API server may take to serve what a definition brought.
+const defined = 20 * time.Second
 
 // Object is an API object of any kind, as a manifest has it.
 type Object = unstructured.Unstructured
@@ -68,10 +72,15 @@ func (o *Objects) resource(object *Object) dynamic.ResourceInterface {
 	return r.Namespace(object.GetNamespace())
 }
 
-// Create creates the objects in order, each with the status that its manifest has.
+// Create creates the objects in order, each with the status that its manifest has. A resource that a definition among
+// them brings is waited for.
 func (o *Objects) Create(ctx context.Context, objects ...*Object) error {
 	for _, object := range objects {
-		if err := o.create(ctx, object); err != nil {
+		err := o.create(ctx, object)
+		for end := time.Now().Add(defined); apierrors.IsNotFound(err) && object.GetKind() == "ServiceImport" && time.Now().Before(end); {
+			err = o.create(ctx, object)
+		}
+		if err != nil {
 			return fmt.Errorf("create %s %s/%s: %w", object.GetKind(), object.GetNamespace(), object.GetName(), err)
 		}
 	}
@@ -120,6 +129,26 @@ func (o *Objects) Delete(ctx context.Context, objects ...*Object) error {
 		err := o.resource(objects[i]).Delete(ctx, objects[i].GetName(), metav1.DeleteOptions{GracePeriodSeconds: &now})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("delete %s %s/%s: %w", objects[i].GetKind(), objects[i].GetNamespace(), objects[i].GetName(), err)
+		}
+	}
+	return nil
+}
+
+// AwaitGone returns when none of the objects is there any more: Namespaces take a while.
+func (o *Objects) AwaitGone(ctx context.Context, objects ...*Object) error {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for _, object := range objects {
+		for {
+			_, err := o.resource(object).Get(ctx, object.GetName(), metav1.GetOptions{})
+			if apierrors.IsNotFound(err) {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("wait for the end of %s %s/%s: %w", object.GetKind(), object.GetNamespace(), object.GetName(), ctx.Err())
+			case <-ticker.C:
+			}
 		}
 	}
 	return nil
