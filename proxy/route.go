@@ -122,7 +122,11 @@ func (r *Route) Equal(s *Route) bool {
 // String is the route on one line, as in "10.96.0.1:80/tcp prod/web:http forward 10.1.0.1:8080 10.1.0.2:8080".
 func (r *Route) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s %s", r.Frontend, r.Service, r.Verdict)
+	b.WriteString(r.Frontend.String())
+	if r.Service != (ServicePort{}) { // a kernel does not know it
+		fmt.Fprintf(&b, " %s", r.Service)
+	}
+	fmt.Fprintf(&b, " %s", r.Verdict)
 	for _, e := range r.Endpoints {
 		fmt.Fprintf(&b, " %s", e)
 	}

@@ -359,7 +359,7 @@ func TestRoutesWhereTheKernelDiffers(t *testing.T) {
 	r.kernel.mu.Unlock()
 	code, out, messages := r.routes()
 	want := strings.Replace(wantRoutes, "rejected: no endpoint serves\n", "rejected: no endpoint serves\n                      THE KERNEL DIFFERS: nothing\n", 1) +
-		"in the kernel, and wanted by no Service\n  *4:30081/tcp / reject\n"
+		"in the kernel, and wanted by no Service\n  *4:30081/tcp reject\n"
 	if code != exitDiffers || out != want || messages != "the kernel differs in 2 routes\n" {
 		t.Errorf("routes: %d %s\n%s\nwant:\n%s", code, messages, out, want)
 	}
