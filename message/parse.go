@@ -60,8 +60,9 @@ func (q *Query) findOPT(packet []byte, counts [4]uint16) {
 			return
 		}
 	}
-	off, ok := HeaderLen, true
+	off := HeaderLen
 	for range counts[0] {
+		var ok bool
 		if off, ok = skipName(packet, off); !ok || off+4 > len(packet) {
 			return
 		}

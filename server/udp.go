@@ -57,7 +57,7 @@ func setUDPOptions(fd int, v6 bool, buffer int) error {
 	}
 	// Beyond net.core.rmem_max only with CAP_NET_ADMIN; what can be had is enough otherwise.
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, buffer) != nil {
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, buffer)
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, buffer)
 	}
 	// Which address a datagram was sent to, on a socket for all addresses. On an IPv6 socket it is told for IPv4 too.
 	if v6 {

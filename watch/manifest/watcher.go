@@ -21,6 +21,7 @@ type watcher struct {
 	errors  <-chan error // of notify: events were lost
 	watched []string     // the folders it reports
 	poll    time.Duration
+	log     *slog.Logger
 	read    uint64 // the look of the files when they were last worth reading
 }
 
@@ -33,7 +34,7 @@ const (
 )
 
 func newWatcher(f *files, poll time.Duration, log *slog.Logger) *watcher {
-	w := &watcher{files: f, poll: poll}
+	w := &watcher{files: f, poll: poll, log: log}
 	if notify, err := fsnotify.NewWatcher(); err != nil {
 		log.Warn(fmt.Sprintf("%s: changes are only looked for every %v: %v", f.name(), poll, err))
 	} else {
@@ -46,7 +47,7 @@ func newWatcher(f *files, poll time.Duration, log *slog.Logger) *watcher {
 
 func (w *watcher) close() {
 	if w.notify != nil {
-		w.notify.Close() //nolint:errcheck // nothing was written
+		w.notify.Close()
 	}
 }
 
@@ -62,7 +63,8 @@ func (w *watcher) wait(ctx context.Context) bool {
 			if w.concerns(e) {
 				return w.settled(ctx)
 			}
-		case <-w.errors:
+		case err := <-w.errors:
+			w.log.Debug(fmt.Sprintf("%s: the kernel lost track of changes: %v", w.files.name(), err))
 			return w.settled(ctx)
 		case <-ticker.C:
 			if w.files.look() != w.read {
@@ -83,7 +85,8 @@ func (w *watcher) settled(ctx context.Context) bool {
 			return false
 		case <-w.events: // of what is about to be read
 			continue
-		case <-w.errors:
+		case err := <-w.errors:
+			w.log.Debug(fmt.Sprintf("%s: the kernel lost track of changes: %v", w.files.name(), err))
 			continue
 		case <-pause.C:
 		}
@@ -114,7 +117,7 @@ func (w *watcher) follow() {
 	folders := w.files.folders()
 	for _, old := range w.watched {
 		if !slices.Contains(folders, old) {
-			w.notify.Remove(old) //nolint:errcheck // it may be gone
+			_ = w.notify.Remove(old) // it may be gone
 		}
 	}
 	w.watched = w.watched[:0]
