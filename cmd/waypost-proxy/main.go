@@ -68,7 +68,7 @@ func act(c *config.Command, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("%w (waypost-proxy needs the capability NET_ADMIN, and a kernel with nf_tables)", err)
 	}
-	defer k.Close() //nolint:errcheck // the process ends
+	defer func() { _ = k.Close() }() // the process ends
 	switch {
 	case c.Cleanup:
 		return cleanup(k, out)

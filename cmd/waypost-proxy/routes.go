@@ -103,7 +103,7 @@ func readKernel() ([]*proxy.Route, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer tables.Close() //nolint:errcheck // it was only read from
+	defer func() { _ = tables.Close() }() // it was only read from
 	return tables.Read()
 }
 

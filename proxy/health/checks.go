@@ -59,7 +59,7 @@ func (c *Checks) Set(news []proxy.HealthCheck) {
 	for _, h := range news { // a port may be another Service's now
 		if now := c.open[h.Service]; now != nil && now.port != h.Port {
 			now.close()
-			<-now.done
+			now.waitForPort()
 			delete(c.open, h.Service)
 		}
 	}
@@ -82,7 +82,7 @@ func (c *Checks) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, k := range c.open {
-		<-k.done
+		k.waitForPort()
 	}
 }
 
@@ -96,6 +96,12 @@ func (c *Checks) begin(h proxy.HealthCheck) *check {
 	k.close = cancel
 	_, k.done = listener.Start(ctx)
 	return k
+}
+
+// waitForPort returns when the port is free again, once the check is closed.
+func (k *check) waitForPort() {
+	for range k.done { // without HardFail there is no error in it
+	}
 }
 
 // admits reports whether a connection came to an address on which NodePorts are open.

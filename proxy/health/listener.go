@@ -81,7 +81,7 @@ func (l *Listener) listen(ctx context.Context) (net.Listener, error) {
 
 func (l *Listener) serve(ctx context.Context, listener net.Listener) error {
 	server := newServer(l.Handler)
-	stop := context.AfterFunc(ctx, func() { server.Close() }) //nolint:errcheck // it ends, whatever a connection says
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // it ends, whatever a connection says
 	defer stop()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
@@ -102,7 +102,7 @@ func (d *doorman) Accept() (net.Conn, error) {
 		if err != nil || d.admit(conn.LocalAddr()) {
 			return conn, err
 		}
-		conn.Close() //nolint:errcheck // nothing was said on it
+		_ = conn.Close() // nothing was said on it
 	}
 }
 

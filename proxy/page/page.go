@@ -38,7 +38,7 @@ func Handler(o Options) http.Handler {
 	mux.Handle("/proxyMode", text(o.Mode))
 	mux.HandleFunc("/configz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(map[string]any{configGroup: o.Config}) //nolint:errcheck // the client is gone then
+		_ = json.NewEncoder(w).Encode(map[string]any{configGroup: o.Config}) // else the client is gone
 	})
 	mux.HandleFunc(routesPath, func(w http.ResponseWriter, r *http.Request) { serveRoutes(w, r, o.Plan) })
 	if o.Profiling {
@@ -58,7 +58,7 @@ func text(body string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		io.WriteString(w, body) //nolint:errcheck // the client is gone then
+		_, _ = io.WriteString(w, body) // else the client is gone
 	})
 }
 
@@ -83,9 +83,7 @@ func serveRoutes(w http.ResponseWriter, r *http.Request, p Plan) {
 			return
 		}
 	}
-	if _, err := fmt.Fprintln(w, endOfRoutes); err != nil {
-		return
-	}
+	fmt.Fprintln(w, endOfRoutes)
 }
 
 // endOfRoutes is the last line of routes, without which they are not whole.
