@@ -92,6 +92,11 @@ func (b *Buffer) Uint32(kind uint16, v uint32) {
 	b.bytes = binary.BigEndian.AppendUint32(AppendHead(b.bytes, kind, 4), v)
 }
 
+// Native32 appends an attribute that is a number in the machine's byte order, as a few are.
+func (b *Buffer) Native32(kind uint16, v uint32) {
+	b.bytes = binary.NativeEndian.AppendUint32(AppendHead(b.bytes, kind, 4), v)
+}
+
 // Nest opens an attribute that is made of attributes; Close, given what Nest returns, closes it.
 func (b *Buffer) Nest(kind uint16) (mark int) {
 	mark = len(b.bytes)

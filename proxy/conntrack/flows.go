@@ -1,0 +1,301 @@
+// Package conntrack keeps the kernel's table of flows in agreement with the routes: a flow that leads to an endpoint or a
+// Service that is gone is removed, so that its next packet is routed anew; a flow that agrees is never touched. Without
+// this, a client that goes on sending UDP datagrams from one port would go on sending them nowhere.
+package conntrack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/waypost/waypost/cluster"
+	"github.com/waypost/waypost/proxy"
+	"github.com/waypost/waypost/proxy/nfnetlink"
+)
+
+// Flows is the kernel's table of flows, and what it ought to be. Sync and Apply say what that is, once the routes are in the
+// kernel: what it routes after that agrees. Run looks for what does not.
+type Flows struct {
+	conn  *nfnetlink.Conn
+	links *netlink.Handle // for the node's own addresses
+
+	mu      sync.Mutex
+	desired desired
+	looks   int // how often Run is to look
+	asked   int // how often somebody has asked it to
+	wake    chan struct{}
+}
+
+// looksPerChange is how often Run looks after a change. A packet that was under way while the routes changed may leave a
+// flow behind that the first look is too early for.
+const looksPerChange = 2
+
+// Pass is one look at all flows of a family.
+type Pass struct {
+	Family  string // "IPv4" or "IPv6"
+	Removed int    // how many flows contradicted
+	Took    time.Duration
+	Err     error // nil, or why the look has to be taken again
+}
+
+// Open opens the table of the network namespace of the thread that calls it.
+func Open() (*Flows, error) {
+	conn, err := nfnetlink.Dial(nfnetlink.Options{ReceiveBuffer: 4 << 20})
+	if err != nil {
+		return nil, fmt.Errorf("open conntrack: %w", err)
+	}
+	links, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open conntrack: %w", err), conn.Close())
+	}
+	return &Flows{conn: conn, links: links, wake: make(chan struct{}, 1), desired: desired{
+		routes: map[proxy.Frontend]*proxy.Route{}, gone: map[proxy.Frontend]*proxy.Route{},
+	}}, nil
+}
+
+// Close ends the connection to the kernel, after Run.
+func (f *Flows) Close() error {
+	f.links.Close()
+	return f.conn.Close()
+}
+
+// Sync says all that is wanted. Installed are the routes that the kernel had before, as proxy.Kernel's Read tells them at a
+// start: flows of those that ended meanwhile can be told by them. It is nil later on.
+func (f *Flows) Sync(installed []*proxy.Route, w *proxy.Wanted) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := f.desired.routes
+	f.desired.node = w.Node
+	f.desired.routes = make(map[proxy.Frontend]*proxy.Route, len(w.Routes))
+	for _, r := range w.Routes {
+		if concerns(r.Protocol) {
+			f.desired.routes[r.Frontend] = r
+			delete(f.desired.gone, r.Frontend)
+		}
+	}
+	for _, r := range installed {
+		f.end(r)
+	}
+	for _, r := range before {
+		f.end(r)
+	}
+	f.look()
+}
+
+// end notes that there was a route, if there is none any more.
+func (f *Flows) end(r *proxy.Route) {
+	if concerns(r.Protocol) && f.desired.routes[r.Frontend] == nil {
+		f.desired.gone[r.Frontend] = r
+	}
+}
+
+// Apply says what differs from what was wanted before. It costs little: Run does the work.
+func (f *Flows) Apply(c *proxy.Changes) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c.Node != nil {
+		f.desired.node = *c.Node
+	}
+	suspect := false
+	for _, r := range c.Routes {
+		suspect = f.desired.change(r) || suspect
+	}
+	if suspect {
+		f.look()
+	}
+}
+
+func (f *Flows) look() {
+	f.looks = looksPerChange
+	f.asked++
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Between two looks there is a second at least, and ten times what the last one took, so that a table with a million flows
+// costs a tenth of one processor at most, however fast the cluster changes.
+const (
+	atLeast = time.Second
+	share   = 10
+)
+
+// Run looks at the flows after changes that may contradict them, and removes those that do, until ctx ends. It calls report
+// after each pass.
+func (f *Flows) Run(ctx context.Context, report func(Pass)) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.wake:
+		}
+		for f.pending() {
+			start := time.Now()
+			f.Reconcile(report)
+			pause := time.NewTimer(max(atLeast, share*time.Since(start)))
+			select {
+			case <-ctx.Done():
+				pause.Stop()
+				return
+			case <-pause.C:
+			}
+		}
+	}
+}
+
+func (f *Flows) pending() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.looks > 0
+}
+
+// Reconcile looks at all flows once. Run calls it; it is for those who cannot wait.
+func (f *Flows) Reconcile(report func(Pass)) {
+	f.mu.Lock()
+	asked := f.asked
+	gone := make(map[proxy.Frontend]*proxy.Route, len(f.desired.gone))
+	for frontend, r := range f.desired.gone {
+		gone[frontend] = r
+	}
+	f.mu.Unlock()
+
+	failed := false
+	for _, family := range []struct {
+		name   string
+		number uint8
+	}{{"IPv4", unix.AF_INET}, {"IPv6", unix.AF_INET6}} {
+		start := time.Now()
+		removed, err := f.pass(family.number)
+		failed = failed || err != nil
+		report(Pass{Family: family.name, Removed: removed, Took: time.Since(start), Err: err})
+	}
+	if !failed {
+		f.looked(asked, gone)
+	}
+}
+
+// looked notes that a look succeeded that began when it had been asked for so often, and these routes had ended.
+func (f *Flows) looked(asked int, gone map[proxy.Frontend]*proxy.Route) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.asked != asked {
+		return
+	}
+	if f.looks = max(0, f.looks-1); f.looks > 0 {
+		return
+	}
+	for frontend, r := range gone {
+		if f.desired.gone[frontend] == r {
+			delete(f.desired.gone, frontend)
+		}
+	}
+}
+
+// pass removes the flows of a family that contradict.
+func (f *Flows) pass(family uint8) (removed int, err error) {
+	local, err := f.local(family)
+	if err != nil {
+		return 0, err
+	}
+	isLocal := func(a netip.Addr) bool {
+		_, ok := local[a]
+		return ok
+	}
+	var names [][]byte
+	for _, p := range []cluster.Protocol{cluster.UDP, cluster.TCP} {
+		err := f.dump(family, p, func(body []byte) {
+			flow, ok := parseFlow(body)
+			if ok && flow.protocol == p && f.contradicts(&flow, isLocal) {
+				names = append(names, nameOf(body))
+			}
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return f.remove(family, names)
+}
+
+func (f *Flows) contradicts(flow *flow, isLocal func(netip.Addr) bool) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.desired.contradicts(flow, isLocal)
+}
+
+// local are the node's own addresses.
+func (f *Flows) local(family uint8) (map[netip.Addr]struct{}, error) {
+	list, err := f.links.AddrList(nil, int(family))
+	if err != nil {
+		return nil, fmt.Errorf("list the node's addresses: %w", err)
+	}
+	local := make(map[netip.Addr]struct{}, len(list))
+	for _, a := range list {
+		if address, ok := netip.AddrFromSlice(a.IP); ok {
+			local[address.Unmap()] = struct{}{}
+		}
+	}
+	return local, nil
+}
+
+// dump has the kernel tell of the flows of a protocol; of TCP, those only that nobody has answered.
+func (f *Flows) dump(family uint8, p cluster.Protocol, each func(body []byte)) error {
+	var b nfnetlink.Buffer
+	b.Begin(messageGet, nfnetlink.Dump, family)
+	outer := b.Nest(ctaTupleOrig)
+	inner := b.Nest(ctaTupleProto)
+	b.Value(ctaProtoNum, []byte{byte(p)})
+	b.Close(inner)
+	b.Close(outer)
+	outer = b.Nest(ctaFilter)
+	b.Native32(filterOriginal, filterProto)
+	b.Close(outer)
+	if p == cluster.TCP {
+		b.Uint32(ctaStatus, 0)
+		b.Uint32(ctaStatusMask, seenReply)
+	}
+	b.End()
+	err := f.conn.Ask(&b, func(m nfnetlink.Message) error {
+		each(m.Body)
+		return nil
+	})
+	if err != nil && !errors.Is(err, nfnetlink.ErrInterrupted) {
+		return fmt.Errorf("list %s flows: %w", p, err)
+	}
+	return nil
+}
+
+// atOnce is how many flows are removed with one request.
+const atOnce = 100
+
+// remove deletes flows. One that has ended meanwhile does not count.
+func (f *Flows) remove(family uint8, names [][]byte) (removed int, err error) {
+	for len(names) > 0 {
+		n := min(len(names), atOnce)
+		var b nfnetlink.Buffer
+		for _, name := range names[:n] {
+			b.Begin(messageDelete, 0, family)
+			b.Raw(name)
+			b.End()
+		}
+		b.Flag(nfnetlink.Acknowledge)
+		removed += n
+		failed := f.conn.ExecuteEach(&b, func(e *nfnetlink.Error) {
+			removed--
+			if e.Errno != unix.ENOENT && err == nil {
+				err = e
+			}
+		})
+		if err = errors.Join(err, failed); err != nil {
+			return removed, fmt.Errorf("remove flows: %w", err)
+		}
+		names = names[n:]
+	}
+	return removed, nil
+}
