@@ -113,13 +113,18 @@ func (d *desk) serve(c *chain, from int) (at int, verdict message.Verdict) {
 			d.settle()
 			return i, verdict
 		}
-		if len(d.r.Revisions) > len(d.revising) {
-			d.revising = append(d.revising, i)
-		}
+		d.passed(i)
 	}
 	d.r.Fail(message.ServFail)
 	d.r.Err = c.unanswered
 	return completed, message.Done
+}
+
+// passed notes that step i has passed the query on, and whether it wants to see the reply.
+func (d *desk) passed(i int) {
+	if len(d.r.Revisions) > len(d.revising) {
+		d.revising = append(d.revising, i)
+	}
 }
 
 // settle makes an error code that no step wants to have written (Reply.By) what CoreDNS makes of one that a plugin returns:

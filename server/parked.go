@@ -100,6 +100,7 @@ func (p *parked) told(verdict message.Verdict) {
 	}
 	switch verdict {
 	case message.Next:
+		p.passed(p.step)
 		p.end(p.walk(p.chain, p.step+1))
 	case message.Done:
 		p.settle()

@@ -129,6 +129,22 @@ func (c callable) Serve(q *message.Query, r *message.Reply) message.Verdict {
 	return c.blocking(q, r)
 }
 
+// TestWaiterRevises: a Waiter that passes on may want to see the reply.
+func TestWaiterRevises(t *testing.T) {
+	revised := 0
+	watch := waiter(func(_ *message.Query, r *message.Reply, resume func(message.Verdict)) {
+		r.Revisions = append(r.Revisions, revision(func(_ *message.Query, r *message.Reply) message.Verdict {
+			revised += r.Count(message.Answer)
+			return message.Done
+		}))
+		resume(message.Next)
+	})
+	b := newBench(t, block(t, ".", watch, answering(2)))
+	if got := short(t, b.park(t, "x.y.").resume()); got != "NOERROR aa x.y. 5 IN A 192.0.2.2" || revised != 1 {
+		t.Errorf("reply %s, seen %d answers", got, revised)
+	}
+}
+
 // TestWaiterFromInside: who asks the server may wait for a Waiter, if he may wait at all.
 func TestWaiterFromInside(t *testing.T) {
 	target := block(t, "target.", telling(message.Next), step(parkOnce), answering(4))
