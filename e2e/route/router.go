@@ -6,6 +6,7 @@ import (
 
 	"github.com/waypost/waypost/cluster"
 	"github.com/waypost/waypost/proxy"
+	"github.com/waypost/waypost/proxy/conntrack"
 	"github.com/waypost/waypost/proxy/nftables"
 	"github.com/waypost/waypost/proxy/plan"
 )
@@ -15,9 +16,11 @@ type Router struct {
 	Space  *Space
 	Plan   *plan.Plan
 	Kernel *nftables.Tables
+	Flows  *conntrack.Flows
 
-	objects map[kindKey]cluster.Object
-	synced  bool
+	installed []*proxy.Route // what the kernel had at the beginning
+	objects   map[kindKey]cluster.Object
+	synced    bool
 }
 
 type kindKey struct {
@@ -29,17 +32,20 @@ type kindKey struct {
 func NewRouter(s *Space, o plan.Options) (*Router, error) {
 	r := &Router{Space: s, objects: map[kindKey]cluster.Object{}}
 	err := s.Do(func() (err error) {
-		r.Kernel, err = nftables.Open(nftables.Options{})
+		if r.Kernel, err = nftables.Open(nftables.Options{}); err != nil {
+			return err
+		}
+		r.Flows, err = conntrack.Open()
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	installed, err := r.Kernel.Read()
+	r.installed, err = r.Kernel.Read()
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	o.NodeName, o.Installed = s.Name, installed
+	o.NodeName, o.Installed = s.Name, r.installed
 	r.Plan = plan.New(o)
 	for _, k := range []cluster.Kind{cluster.KindService, cluster.KindSlice, cluster.KindNode} {
 		r.Plan.Synced(k)
@@ -48,7 +54,7 @@ func NewRouter(s *Space, o plan.Options) (*Router, error) {
 }
 
 // Close leaves the routes as they are.
-func (r *Router) Close() error { return r.Kernel.Close() }
+func (r *Router) Close() error { return errors.Join(r.Kernel.Close(), r.Flows.Close()) }
 
 // Set makes the cluster have objects, in place of those with their names, and the kernel route so.
 func (r *Router) Set(objects ...cluster.Object) error {
@@ -77,12 +83,27 @@ func (r *Router) apply(changes []cluster.Change) error {
 	c := r.Plan.Take()
 	if !r.synced {
 		r.synced = true
-		return r.Kernel.Sync(r.Plan.Wanted())
+		w := r.Plan.Wanted()
+		if err := r.Kernel.Sync(w); err != nil {
+			return err
+		}
+		r.Flows.Sync(r.installed, w)
+		return nil
 	}
 	if err := r.Kernel.Apply(c); err != nil {
 		return fmt.Errorf("apply %d changed routes: %w", len(c.Routes), err)
 	}
+	r.Flows.Apply(c)
 	return nil
+}
+
+// Reconcile removes the flows that contradict, and returns how many there were.
+func (r *Router) Reconcile() (removed int, err error) {
+	r.Flows.Reconcile(func(p conntrack.Pass) {
+		removed += p.Removed
+		err = errors.Join(err, p.Err)
+	})
+	return removed, err
 }
 
 // Installed is what the kernel has, by frontend.
