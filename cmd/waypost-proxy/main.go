@@ -20,6 +20,7 @@ import (
 	"syscall"
 
 	"github.com/waypost/waypost/proxy/config"
+	"github.com/waypost/waypost/proxy/conntrack"
 	"github.com/waypost/waypost/proxy/nftables"
 )
 
@@ -51,6 +52,8 @@ func run(args []string, out, messages io.Writer) int {
 	case err != nil:
 		fmt.Fprintln(messages, err)
 		return exitUsage
+	case c.InitOnly:
+		return initOnly(c, out, messages)
 	case c.Version:
 		fmt.Fprintf(out, "Waypost-proxy-%s\n%s/%s, %s, %s\n", version, runtime.GOOS, runtime.GOARCH, runtime.Version(), revision)
 		return exitOK
@@ -69,16 +72,32 @@ func act(c *config.Command, out io.Writer) error {
 		return fmt.Errorf("%w (waypost-proxy needs the capability NET_ADMIN, and a kernel with nf_tables)", err)
 	}
 	defer func() { _ = k.Close() }() // the process ends
-	switch {
-	case c.Cleanup:
+	if c.Cleanup {
 		return cleanup(k, out)
-	case c.InitOnly:
-		return nil
 	}
+	flows, err := conntrack.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = flows.Close() }()
 	tuneMemory()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	return serve(ctx, c, tables{k}, out)
+	return serve(ctx, c, node{tables{k}, flows, "/"}, out)
+}
+
+// initOnly does what later starts need no full privileges for any more.
+func initOnly(c *config.Command, out, messages io.Writer) int {
+	sysctls := conntrack.Sysctls(c.Settings.Sysctls)
+	changed, err := sysctls.Set("/")
+	for _, what := range changed {
+		fmt.Fprintln(out, what)
+	}
+	if err != nil {
+		fmt.Fprintln(messages, err)
+		return exitError
+	}
+	return exitOK
 }
 
 func cleanup(k *nftables.Tables, out io.Writer) error {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/waypost/waypost/journal"
 	"github.com/waypost/waypost/proxy"
 	"github.com/waypost/waypost/proxy/config"
+	"github.com/waypost/waypost/proxy/conntrack"
 	"github.com/waypost/waypost/proxy/health"
 	"github.com/waypost/waypost/proxy/keeper"
 	"github.com/waypost/waypost/proxy/metrics"
@@ -52,12 +54,26 @@ func (t tables) Listen() (watcher, error) {
 	return w, nil
 }
 
+// flows is the kernel's table of flows: a conntrack.Flows.
+type flows interface {
+	keeper.Flows
+	// Run removes flows that contradict the routes, until ctx ends.
+	Run(ctx context.Context, report func(conntrack.Pass))
+}
+
+// node is what of the kernel is the proxy's.
+type node struct {
+	kernel
+	flows flows
+	root  string // where /proc and /sys are: "/" but in tests
+}
+
 // process is a proxy that runs.
 type process struct {
 	command  *config.Command
 	settings *config.Settings
-	kernel   kernel
-	node     string
+	kernel   node
+	node     string // its name
 	log      *slog.Logger
 
 	plan    *plan.Plan
@@ -68,7 +84,7 @@ type process struct {
 }
 
 // serve keeps the node's routes until ctx ends, or until something happens that it cannot go on with. The routes stay.
-func serve(ctx context.Context, c *config.Command, k kernel, out io.Writer) error {
+func serve(ctx context.Context, c *config.Command, k node, out io.Writer) error {
 	j := newJournal(c.Settings, out)
 	defer j.Close()
 	p := &process{command: c, settings: c.Settings, kernel: k, log: j.Logger("")}
@@ -84,6 +100,7 @@ func serve(ctx context.Context, c *config.Command, k kernel, out io.Writer) erro
 	for _, note := range p.settings.Notes {
 		p.log.Warn(note)
 	}
+	p.setSysctls()
 	p.setOOMScore()
 	return p.live(ctx, source)
 }
@@ -128,6 +145,7 @@ func (p *process) build() error {
 	p.metrics = metrics.New(p.plan, families)
 	p.keeper = keeper.New(keeper.Options{
 		Plan: p.plan, Kernel: p.kernel, State: p.state, Checks: p.checks, Metrics: p.metrics, Log: p.log, RetryMax: s.SyncPeriod,
+		Flows: p.kernel.flows, Installed: installed,
 		Begun: debug.FreeOSMemory, // the lists of a large cluster have left much garbage, and there is little to do from now on
 	})
 	return nil
@@ -149,6 +167,7 @@ func (p *process) live(ctx context.Context, source cluster.Source) error {
 	w, err := p.kernel.Listen() // before anything is there that could be touched
 	parts.Go(func() { p.guard(ctx, w, err) })
 	parts.Go(func() { p.keeper.Run(ctx) })
+	parts.Go(func() { p.kernel.flows.Run(ctx, p.flowsReconciled) })
 	parts.Go(func() { source.Run(ctx, p.keeper) })
 	if c := p.command; c.ConfigFile != "" {
 		parts.Go(func() { cancel(whenChanged(ctx, c.ConfigFile, c.ConfigText, configPoll)) })
@@ -201,9 +220,32 @@ func (p *process) guard(ctx context.Context, w watcher, err error) {
 
 const guardPause = 5 * time.Second
 
+// flowsReconciled counts a look at the flows of a family.
+func (p *process) flowsReconciled(pass conntrack.Pass) {
+	p.metrics.Flows(pass.Family, pass.Took, pass.Removed)
+	switch {
+	case pass.Err != nil:
+		p.log.Error(fmt.Sprintf("flows of %s are not in line with the routes: %v; trying again", pass.Family, pass.Err))
+	case pass.Removed > 0:
+		p.log.Debug(fmt.Sprintf("%d flows of %s contradicted the routes and are removed", pass.Removed, pass.Family))
+	}
+}
+
+// setSysctls sets what the configuration says of the table of flows. Routes work without.
+func (p *process) setSysctls() {
+	sysctls := conntrack.Sysctls(p.settings.Sysctls)
+	changed, err := sysctls.Set(p.kernel.root)
+	for _, what := range changed {
+		p.log.Info(what)
+	}
+	if err != nil {
+		p.log.Warn(fmt.Sprintf("not all of conntrack's settings have an effect: %v", err))
+	}
+}
+
 // setOOMScore tells the kernel how soon it may end this process when memory runs out.
 func (p *process) setOOMScore() {
-	const file = "/proc/self/oom_score_adj"
+	file := filepath.Join(p.kernel.root, "proc/self/oom_score_adj")
 	if err := os.WriteFile(file, []byte(strconv.Itoa(p.settings.OOMScoreAdj)), 0); err != nil {
 		p.log.Debug(fmt.Sprintf("oomScoreAdj %d has no effect: %v", p.settings.OOMScoreAdj, err))
 	}

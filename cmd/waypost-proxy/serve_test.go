@@ -16,6 +16,7 @@ import (
 
 	"github.com/waypost/waypost/proxy"
 	"github.com/waypost/waypost/proxy/config"
+	"github.com/waypost/waypost/proxy/conntrack"
 	"github.com/waypost/waypost/proxy/nftables"
 )
 
@@ -86,6 +87,25 @@ func (m *memory) Run(ctx context.Context, changed func(nftables.Intrusion)) erro
 
 func (m *memory) String() string { return "a test's memory" }
 
+// flowMemory notes how often it was called, and has always removed two flows.
+type flowMemory struct{ calls chan string }
+
+func (f flowMemory) Sync(installed []*proxy.Route, w *proxy.Wanted) {
+	f.calls <- fmt.Sprintf("%d after %d", len(w.Routes), len(installed))
+}
+
+func (f flowMemory) Apply(c *proxy.Changes) { f.calls <- fmt.Sprintf("%d more", len(c.Routes)) }
+
+func (f flowMemory) Run(ctx context.Context, report func(conntrack.Pass)) {
+	report(conntrack.Pass{Family: "IPv4", Removed: 2, Took: time.Millisecond})
+	<-ctx.Done()
+}
+
+// nodeWith is a node with a kernel and flows that only remember, and files of its own.
+func nodeWith(t *testing.T, k *memory) node {
+	return node{kernel: k, flows: flowMemory{make(chan string, 100)}, root: t.TempDir()}
+}
+
 // freePort returns an address of the loopback interface that nothing listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
@@ -101,6 +121,7 @@ func freeAddress(t *testing.T) string {
 type running struct {
 	t                *testing.T
 	kernel           *memory
+	node             node
 	healthz, metrics string
 	log              *bytes.Buffer // to be read after end
 	stop             context.CancelFunc
@@ -117,7 +138,8 @@ func start(t *testing.T, k *memory, args ...string) *running {
 	}
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(context.Background())
-	go func() { r.done <- serve(ctx, c, k, r.log) }()
+	r.node = nodeWith(t, k)
+	go func() { r.done <- serve(ctx, c, r.node, r.log) }()
 	return r
 }
 
@@ -187,8 +209,15 @@ func TestServe(t *testing.T) {
 	if code, out, messages := r.routes(); code != exitOK || out != wantRoutes || messages != "" {
 		t.Errorf("routes: %d\n%s%s\nwant:\n%s", code, out, messages, wantRoutes)
 	}
+	if said := <-r.node.flows.(flowMemory).calls; said != "4 after 0" {
+		t.Errorf("flows were told %s", said)
+	}
+	if _, body := r.get("http://" + r.metrics + "/metrics"); !strings.Contains(body, `kubeproxy_conntrack_reconciler_deleted_entries_total{ip_family="IPv4"} 2`) {
+		t.Errorf("/metrics: %s", body)
+	}
 	log := r.end()
 	for _, want := range []string{
+		"[WARNING] not all of conntrack's settings have an effect: ",
 		"[INFO] Waypost-proxy-" + version + " on node n1, for a test's memory\n",
 		"[WARNING] Service prod/idle: external IP 10.96.0.1 is refused: it is a ClusterIP\n",
 		"[INFO] 4 routes are in the kernel, after ",
@@ -297,7 +326,7 @@ func TestServeErrors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := serve(context.Background(), command, newMemory(), io.Discard); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := serve(context.Background(), command, nodeWith(t, newMemory()), io.Discard); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: the error is %v, want %s", c.args, err, c.want)
 		}
 	}

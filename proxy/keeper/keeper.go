@@ -19,7 +19,7 @@ import (
 	"github.com/waypost/waypost/proxy/plan"
 )
 
-// Options of a Keeper. Those up to Log are needed.
+// Options of a Keeper. Those up to Flows are needed.
 type Options struct {
 	Plan    *plan.Plan
 	Kernel  proxy.Kernel
@@ -27,21 +27,23 @@ type Options struct {
 	Checks  *health.Checks
 	Metrics *metrics.Metrics
 	Log     *slog.Logger
-	// Flows is told what the kernel has been given; nil leaves flows alone.
+	// Flows is told what the kernel has been given.
 	Flows Flows
+	// Installed are the routes that the kernel had when the plan began, for Flows.
+	Installed []*proxy.Route
 	// Begun is called once the kernel has routes for the first time; nil drops.
 	Begun func()
 	// RetryMin and RetryMax bound the time between tries after failures, which doubles. Default: 100 ms and 30 s.
 	RetryMin, RetryMax time.Duration
 }
 
-// Flows is the kernel's table of flows, to be brought in line with the routes: those that contradict them are removed.
-// Calls come one at a time, from a goroutine of their own: a large table may take its time.
+// Flows is the kernel's table of flows, which is kept in line with the routes (conntrack.Flows). Calls come one at a time,
+// after the kernel has the routes that they tell of, and do not wait for the work.
 type Flows interface {
-	// Sync takes all routes.
-	Sync(wanted *proxy.Wanted) error
+	// Sync takes all that is wanted, and for the first time what there was before.
+	Sync(installed []*proxy.Route, wanted *proxy.Wanted)
 	// Apply takes changes to what the last call took.
-	Apply(changes *proxy.Changes) error
+	Apply(changes *proxy.Changes)
 }
 
 // Keeper is a cluster.Sink.
@@ -49,7 +51,6 @@ type Keeper struct {
 	o     Options
 	wake  chan struct{} // has a token where there may be something to do
 	retry *time.Timer
-	flows *flowQueue
 
 	full    bool          // the whole kernel is to be gone through
 	pause   time.Duration // until the next try after a failure
@@ -70,11 +71,7 @@ func New(o Options) *Keeper {
 	if o.RetryMax == 0 {
 		o.RetryMax = 30 * time.Second
 	}
-	k := &Keeper{o: o, wake: make(chan struct{}, 1), retry: time.NewTimer(0), full: true, pause: o.RetryMin}
-	if o.Flows != nil {
-		k.flows = newFlowQueue(o.Flows, o.Log, k.signal)
-	}
-	return k
+	return &Keeper{o: o, wake: make(chan struct{}, 1), retry: time.NewTimer(0), full: true, pause: o.RetryMin}
 }
 
 // Apply implements cluster.Sink.
@@ -124,11 +121,6 @@ func (k *Keeper) Touched(what string) {
 // Run keeps the kernel until ctx ends. What it made stays.
 func (k *Keeper) Run(ctx context.Context) {
 	defer k.retry.Stop()
-	if k.flows != nil {
-		stopped := make(chan struct{})
-		go func() { defer close(stopped); k.flows.run(ctx) }()
-		defer func() { <-stopped }()
-	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -157,7 +149,6 @@ func (k *Keeper) step() {
 	k.tell(c)
 	if !k.full && c.Empty() {
 		k.o.State.Updated()
-		k.tellFlows(c, nil)
 		return
 	}
 	start := time.Now()
@@ -231,22 +222,14 @@ func (k *Keeper) applied(c *proxy.Changes, wanted *proxy.Wanted, repaired bool, 
 	if !k.begun {
 		k.o.Log.Info(fmt.Sprintf("%d routes are in the kernel, after %s", len(wanted.Routes), now.Sub(start).Round(time.Microsecond)))
 	}
-	k.tellFlows(c, wanted)
+	if wanted != nil {
+		k.o.Flows.Sync(k.o.Installed, wanted)
+		k.o.Installed = nil
+	} else {
+		k.o.Flows.Apply(c)
+	}
 	if !k.begun && k.o.Begun != nil {
 		k.o.Begun()
 	}
 	k.full, k.begun, k.trouble, k.pause, k.overdue = false, true, "", k.o.RetryMin, proxy.Changes{}
-}
-
-// tellFlows passes on what is in the kernel now. Routes that change have flows to be looked at.
-func (k *Keeper) tellFlows(c *proxy.Changes, wanted *proxy.Wanted) {
-	if k.flows == nil {
-		return
-	}
-	if wanted == nil && k.flows.lost() {
-		wanted = k.o.Plan.Wanted()
-	}
-	if wanted != nil || len(c.Routes) > 0 {
-		k.flows.add(c, wanted)
-	}
 }

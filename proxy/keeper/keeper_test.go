@@ -99,6 +99,14 @@ type desk struct {
 // flowMemory notes what it was given.
 type flowMemory struct{ memory }
 
+func (m *flowMemory) Sync(installed []*proxy.Route, w *proxy.Wanted) {
+	_ = m.call(fmt.Sprintf("sync %d after %d", len(w.Routes), len(installed)), func() {})
+}
+
+func (m *flowMemory) Apply(c *proxy.Changes) {
+	_ = m.call(fmt.Sprintf("apply %d", len(c.Routes)), func() {})
+}
+
 // lines is the log.
 type lines struct {
 	mu   sync.Mutex
@@ -135,6 +143,7 @@ func run(t *testing.T, test func(d *desk)) {
 		defer checks.Close()
 		d.Keeper = New(Options{
 			Plan: p, Kernel: d.kernel, State: d.state, Checks: checks, Metrics: metrics.New(p, []string{"IPv4"}), Log: slog.New(d.log), Flows: d.flows,
+			Installed: make([]*proxy.Route, 7),
 		})
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan struct{})
@@ -197,7 +206,7 @@ func TestNothingIsTouchedBeforeAllIsKnown(t *testing.T) {
 		}
 		d.synced()
 		time.Sleep(time.Second)
-		d.expect("with all", "sync 2", "sync 2", "INFO 2 routes are in the kernel, after 1ms")
+		d.expect("with all", "sync 2", "sync 2 after 7", "INFO 2 routes are in the kernel, after 1ms")
 		if r := d.state.Report(); !r.Healthy || r.Waiting != "" {
 			t.Errorf("the state is %+v", r)
 		}
@@ -209,7 +218,7 @@ func TestChangesAreAppliedTogether(t *testing.T) {
 		d.services(1)
 		d.synced()
 		time.Sleep(time.Second)
-		d.expect("at the start", "sync 1", "sync 1", "INFO 1 routes are in the kernel, after 1ms")
+		d.expect("at the start", "sync 1", "sync 1 after 7", "INFO 1 routes are in the kernel, after 1ms")
 		d.services(2)
 		synctest.Wait() // the kernel is at it
 		d.services(3)
@@ -249,7 +258,7 @@ func TestFailures(t *testing.T) {
 		}
 		d.kernel.set(nil)
 		time.Sleep(30 * time.Second)
-		d.expect("then", "sync 3", "sync 3", "INFO routes are up to date again")
+		d.expect("then", "sync 3", "sync 3 after 0", "INFO routes are up to date again")
 		if r := d.state.Report(); !r.Healthy {
 			t.Errorf("then the state is %+v", r)
 		}
@@ -273,30 +282,7 @@ func TestRepair(t *testing.T) {
 		d.log.said()
 		d.Touched("nft (pid 7) has flushed the table ip waypost")
 		time.Sleep(time.Second)
-		d.expect("once touched", "sync 2", "sync 2", "WARN nft (pid 7) has flushed the table ip waypost; putting it right")
-	})
-}
-
-func TestFlowsAreTriedAgain(t *testing.T) {
-	run(t, func(d *desk) {
-		d.flows.fail = errors.New("interrupted")
-		d.services(2)
-		d.synced()
-		time.Sleep(time.Second)
-		d.expect("at first", "sync 2", "sync 2 fails", "INFO 2 routes are in the kernel, after 1ms\nERROR flows are not in line with the routes: interrupted; trying again in 10s")
-		d.flows.set(nil)
-		d.services(3)
-		time.Sleep(time.Second)
-		d.expect("with the next change", "apply 1", "sync 3", "")
-		d.services(4)
-		time.Sleep(time.Second)
-		d.expect("and then", "apply 1", "apply 1", "")
-		d.flows.set(errors.New("interrupted"))
-		d.services(5)
-		time.Sleep(5 * time.Second)
-		d.flows.set(nil)
-		time.Sleep(time.Minute)
-		d.expect("or after a while", "apply 1", "apply 1 fails, sync 5", "ERROR flows are not in line with the routes: interrupted; trying again in 10s")
+		d.expect("once touched", "sync 2", "sync 2 after 0", "WARN nft (pid 7) has flushed the table ip waypost; putting it right")
 	})
 }
 
@@ -305,7 +291,7 @@ func TestRefusalsAreLogged(t *testing.T) {
 		d.services(1, netip.MustParseAddr("10.96.0.0"))
 		d.synced()
 		time.Sleep(time.Second)
-		d.expect("one", "sync 1", "sync 1", "WARN Service prod/web-0: external IP 10.96.0.0 is refused: it is a ClusterIP\nINFO 1 routes are in the kernel, after 1ms")
+		d.expect("one", "sync 1", "sync 1 after 7", "WARN Service prod/web-0: external IP 10.96.0.0 is refused: it is a ClusterIP\nINFO 1 routes are in the kernel, after 1ms")
 		d.services(30, netip.MustParseAddr("10.96.0.0"))
 		time.Sleep(time.Second)
 		if text := strings.Split(d.log.said(), "\n"); len(text) != 21 || text[20] != "WARN 9 more things that Services ask for are refused" {
