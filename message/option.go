@@ -3,6 +3,7 @@ package message
 import (
 	"encoding/binary"
 	"iter"
+	"slices"
 )
 
 // The EDNS options that have a form which can be wrong.
@@ -10,7 +11,7 @@ const (
 	optionLLQ       = 1
 	optionLease     = 2
 	OptionNSID      = 3 // name server identifier (RFC 5001)
-	optionSubnet    = 8
+	OptionSubnet    = 8 // client subnet (RFC 7871)
 	optionExpire    = 9
 	optionKeepalive = 11
 	OptionError     = 15 // Extended DNS Error (RFC 8914)
@@ -20,22 +21,45 @@ const (
 
 // EndToEnd reports whether a forwarder passes an option on, from the client to the next server and back. The others that
 // have a meaning so far are about the two ends of one connection; whoever makes up options of his own wants them passed.
-func EndToEnd(code uint16) bool { return code == optionSubnet || code > optionVersion }
+func EndToEnd(code uint16) bool { return code == OptionSubnet || code > optionVersion }
 
-// Has reports whether the request has an option of the code.
-func (e *EDNS) Has(code uint16) bool {
-	for c := range eachOption(e.Options) {
+// Option is the data of the request's first option of the code, if it has one.
+func (e *EDNS) Option(code uint16) (data []byte, ok bool) {
+	for c, data := range eachOption(e.Options) {
 		if c == code {
-			return true
+			return data, true
 		}
 	}
-	return false
+	return nil, false
+}
+
+// Drop takes all options of the code out of the request. Query.Change has to come before.
+func (e *EDNS) Drop(code uint16) {
+	e.Options = dropOption(e.Options, code)
+	e.added = slices.DeleteFunc(e.added, func(c uint16) bool { return c == code })
+}
+
+// Add adds an option to the request, and has a forwarder pass it on, whatever it is. Query.Change has to come before.
+func (e *EDNS) Add(code uint16, data []byte) {
+	e.Options = appendOption(e.Options[:len(e.Options):len(e.Options)], code, data)
+	e.added = append(e.added, code)
+}
+
+// dropOption is a copy of well-formed options without those of the code.
+func dropOption(options []byte, code uint16) []byte {
+	var kept []byte
+	for c, data := range eachOption(options) {
+		if c != code {
+			kept = appendOption(kept, c, data)
+		}
+	}
+	return kept
 }
 
 // EndToEnd appends the options of the request that a forwarder passes on, in wire form.
 func (e *EDNS) EndToEnd(out []byte) []byte {
 	for code, data := range eachOption(e.Options) {
-		if EndToEnd(code) {
+		if EndToEnd(code) || slices.Contains(e.added, code) {
 			out = appendOption(out, code, data)
 		}
 	}
@@ -84,7 +108,7 @@ func validOption(code uint16, data []byte) bool {
 		return len(data) >= 18
 	case optionLease:
 		return len(data) == 4 || len(data) == 8
-	case optionSubnet:
+	case OptionSubnet:
 		return validSubnet(data)
 	case optionExpire:
 		return len(data) == 0 || len(data) >= 4

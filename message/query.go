@@ -42,6 +42,8 @@ type EDNS struct {
 	Version uint8
 	UDPSize uint16
 	Options []byte // the options, well-formed; a slice of the request
+
+	added []uint16 // codes of options that a step added
 }
 
 // Resolver answers a question from inside, through the blocks and steps that a client's question would take.
@@ -112,7 +114,7 @@ func (q *Query) Ask(from *Query, name Name, typ Type) {
 	q.Listener = from.Listener
 	q.Transport, q.MayBlock, q.Depth = from.Transport, from.MayBlock, from.Depth+1
 	q.ID, q.Bits, q.Type, q.Class, q.EDNS = from.ID, from.Bits, typ, ClassIN, from.EDNS
-	q.EDNS.Options = nil
+	q.EDNS.Options, q.EDNS.added = nil, nil
 	q.Size = HeaderLen + len(name) + 4
 	if q.EDNS.Present {
 		q.Size += optLen

@@ -79,3 +79,12 @@ func (r *Reply) Wire() []byte {
 
 // Question is the question that r replies to, in wire form: name, type and class. It is valid until the next call.
 func (r *Reply) Question() []byte { return r.buf[HeaderLen:r.question] }
+
+// DropOption takes back what was added by Option under the code, and reports whether there was anything.
+func (r *Reply) DropOption(code uint16) bool {
+	kept := dropOption(r.options, code)
+	dropped := len(r.options) - len(kept)
+	r.options = append(r.options[:0], kept...)
+	r.room += dropped
+	return dropped > 0
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/waypost/waypost/plugin/nsid"
 	"github.com/waypost/waypost/plugin/prometheus"
 	"github.com/waypost/waypost/plugin/ready"
+	"github.com/waypost/waypost/plugin/rewrite"
 	"github.com/waypost/waypost/plugin/template"
 	"github.com/waypost/waypost/plugin/whoami"
 	"github.com/waypost/waypost/server"
@@ -151,6 +152,17 @@ func buildLoadBalance(b *block, d *config.Directive) error {
 		return err
 	}
 	b.steps = append(b.steps, loadbalance.New(o))
+	return nil
+}
+
+func buildRewrite(b *block, d *config.Directive) error {
+	o, err := rewrite.Parse(d)
+	if err != nil {
+		return err
+	}
+	w := rewrite.New(o, b.env("rewrite"))
+	b.steps = append(b.steps, w)
+	b.chaos = b.chaos || w.Chaos()
 	return nil
 }
 

@@ -48,7 +48,7 @@ var table = []directive{
 	{name: "chaos", link: true, build: buildChaos},
 	{name: "loadbalance", link: true, build: buildLoadBalance},
 	{name: "tsig", link: true, instead: "restrict who can reach the server by a network policy"},
-	{name: "rewrite", link: true, instead: "give the other name a Service of type ExternalName"},
+	{name: "rewrite", link: true, build: buildRewrite},
 	{name: "autopath", link: true, instead: "leave it out, names missed on the search path cost little here"},
 	{name: "acl", link: true, instead: "restrict who can reach the server by a network policy"},
 	{name: "cache", link: true, instead: "leave it out, cluster names are answered from memory and always fresh"},

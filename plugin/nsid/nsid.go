@@ -14,7 +14,7 @@ func New(o Options) *NSID { return &NSID{name: []byte(o.Name)} }
 //
 //	dig +nsid example.org
 func (n *NSID) Serve(q *message.Query, r *message.Reply) message.Verdict {
-	if q.EDNS.Has(message.OptionNSID) {
+	if _, asked := q.EDNS.Option(message.OptionNSID); asked {
 		r.Option(message.OptionNSID, n.name)
 	}
 	return message.Next
