@@ -57,10 +57,19 @@ func New(all []Options, e env.Env) ([]*Forward, error) {
 			f.except = append(f.except, name)
 		}
 		f.servers.init(f)
+		for _, warning := range o.Warnings {
+			f.log.Warn(warning)
+		}
 		steps = append(steps, f)
 	}
 	return steps, nil
 }
+
+// From is the zone whose names are forwarded.
+func (f *Forward) From() message.Name { return f.from }
+
+// Over is how a question that came over UDP is asked.
+func (f *Forward) Over() message.Transport { return f.transport(&message.Query{Transport: message.UDP}) }
 
 // Serve implements the step: what is to be forwarded has to wait.
 func (f *Forward) Serve(q *message.Query, _ *message.Reply) message.Verdict {

@@ -35,12 +35,12 @@ func (s *servers) init(f *Forward) {
 // all are the servers, in the order of the Corefile. The slice is not to be changed.
 func (s *servers) all() []*upstream.Server { return *s.now.Load() }
 
+// Servers are those that questions go to by now.
+func (f *Forward) Servers() []*upstream.Server { return f.servers.all() }
+
 // Start finds out the addresses of host names, reads the files, and begins to follow those. The error names what could not
 // be resolved or read.
 func (f *Forward) Start(ctx context.Context) error {
-	for _, warning := range f.options.Warnings {
-		f.log.Warn(warning)
-	}
 	s := &f.servers
 	for i, to := range f.options.To {
 		if to.Host == "" {
