@@ -69,7 +69,7 @@ func run(args []string, out, messages io.Writer) int {
 func act(c *config.Command, out io.Writer) error {
 	k, err := nftables.Open(nftables.Options{MasqueradeBit: &c.Settings.MasqueradeBit})
 	if err != nil {
-		return fmt.Errorf("%w (waypost-proxy needs the capability NET_ADMIN, and a kernel with nf_tables)", err)
+		return err
 	}
 	defer func() { _ = k.Close() }() // the process ends
 	if c.Cleanup {

@@ -129,7 +129,7 @@ func (p *process) build() error {
 	}
 	installed, err := p.kernel.Read()
 	if err != nil {
-		p.log.Warn(fmt.Sprintf("what the kernel has is not known, and will be written anew: %v", err))
+		return fmt.Errorf("%w (waypost-proxy needs the capability NET_ADMIN, and a kernel with nf_tables)", err)
 	}
 	p.plan = plan.New(plan.Options{
 		NodeName: p.node, NodeIP: s.NodeIP, Pods: s.Pods, PodsOfNode: s.PodsOfNode, NodePorts: s.NodePorts, NodePortsPrimary: s.NodePortsPrimary,
@@ -239,7 +239,7 @@ func (p *process) setSysctls() {
 		p.log.Info(what)
 	}
 	if err != nil {
-		p.log.Warn(fmt.Sprintf("not all of conntrack's settings have an effect: %v", err))
+		p.log.Warn("not all of conntrack's settings have an effect: " + strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 }
 

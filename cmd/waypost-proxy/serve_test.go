@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/waypost/waypost/proxy"
 	"github.com/waypost/waypost/proxy/config"
 	"github.com/waypost/waypost/proxy/conntrack"
@@ -27,7 +29,7 @@ type memory struct {
 	changed chan struct{}           // has a token after each call
 	touched chan nftables.Intrusion // what others do
 	before  []*proxy.Route          // what it had at the start
-	fail    error                   // of Sync
+	fail    error                   // of Read
 }
 
 func newMemory() *memory {
@@ -37,14 +39,11 @@ func newMemory() *memory {
 func (m *memory) Sync(w *proxy.Wanted) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	defer func() { m.changed <- struct{}{} }()
-	if m.fail != nil {
-		return m.fail
-	}
 	m.routes = map[proxy.Frontend]*proxy.Route{}
 	for _, r := range w.Routes {
 		m.routes[r.Frontend] = r
 	}
+	m.changed <- struct{}{}
 	return nil
 }
 
@@ -65,6 +64,9 @@ func (m *memory) Apply(c *proxy.Changes) error {
 func (m *memory) Read() ([]*proxy.Route, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.fail != nil {
+		return nil, m.fail
+	}
 	routes := append([]*proxy.Route(nil), m.before...)
 	for _, r := range m.routes {
 		routes = append(routes, r)
@@ -276,6 +278,9 @@ func TestRestart(t *testing.T) {
 	}
 	again := start(t, second, "--manifests=testdata/cluster.yaml")
 	<-again.kernel.changed
+	if said := <-again.node.flows.(flowMemory).calls; said != "4 after 4" {
+		t.Errorf("flows were told %s", said)
+	}
 	again.end()
 	for _, had := range second.before {
 		if has := second.routes[had.Frontend]; fmt.Sprint(has.Endpoints) != fmt.Sprint(had.Endpoints) {
@@ -317,16 +322,23 @@ func TestServeErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	for _, c := range []struct{ args, want string }{
-		{"--kubeconfig=/nonexistent/file", "reach the API server: stat /nonexistent/file: no such file or directory"},
-		{"--kubeconfig=/nonexistent/file --master=http://127.0.0.1", "--master and a kubeconfig are both given"},
-		{"--manifests=testdata --bind-address-hard-fail --healthz-bind-address=" + taken.Addr().String(), "address already in use"},
+	for _, c := range []struct {
+		args string
+		read error
+		want string
+	}{
+		{"--manifests=testdata", unix.EPERM, "operation not permitted (waypost-proxy needs the capability NET_ADMIN, and a kernel with nf_tables)"},
+		{"--kubeconfig=/nonexistent/file", nil, "reach the API server: stat /nonexistent/file: no such file or directory"},
+		{"--kubeconfig=/nonexistent/file --master=http://127.0.0.1", nil, "--master and a kubeconfig are both given"},
+		{"--manifests=testdata --bind-address-hard-fail --healthz-bind-address=" + taken.Addr().String(), nil, "address already in use"},
 	} {
 		command, err := config.ParseCommand(append([]string{"--metrics-bind-address=127.0.0.1:0"}, strings.Fields(c.args)...), io.Discard)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := serve(context.Background(), command, nodeWith(t, newMemory()), io.Discard); err == nil || !strings.Contains(err.Error(), c.want) {
+		k := newMemory()
+		k.fail = c.read
+		if err := serve(context.Background(), command, nodeWith(t, k), io.Discard); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: the error is %v, want %s", c.args, err, c.want)
 		}
 	}
@@ -404,7 +416,7 @@ func TestRoutesWhereTheKernelDiffers(t *testing.T) {
 		t.Errorf("of no Service: %d %s", code, out)
 	}
 	r.end()
-	if code, _, messages = r.routes(); code != exitError || !strings.HasPrefix(messages, "ask for routes: ") {
+	if code, _, messages = r.routes(); code != exitError || !strings.HasPrefix(messages, "ask waypost-proxy on "+r.metrics+" for routes: ") {
 		t.Errorf("without a proxy: %d %s", code, messages)
 	}
 	if code, out, _ = r.routes("--kernel-only"); code != exitOK || !strings.Contains(out, "  10.96.0.1:80/tcp prod/web:http forward 10.244.0.1:8080 10.244.1.1:8080 masquerade foreign\n") {

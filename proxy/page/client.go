@@ -25,16 +25,20 @@ func Routes(ctx context.Context, address string, q Query, visit func(*account.Se
 	u := url.URL{Scheme: "http", Host: reachable(address), Path: routesPath, RawQuery: url.Values{"namespace": {q.Namespace}, "name": {q.Name}}.Encode()}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return fmt.Errorf("ask for routes: %w", err)
+		return fmt.Errorf("ask waypost-proxy for routes: %w", err)
 	}
 	client := &http.Client{Transport: &http.Transport{Proxy: nil}} // it is this node that is asked
 	resp, err := client.Do(req)
 	if err != nil {
-		return fmt.Errorf("ask for routes: %w", err)
+		var failed *url.Error
+		if errors.As(err, &failed) {
+			err = failed.Err // the rest is the URL
+		}
+		return fmt.Errorf("ask waypost-proxy on %s for routes: %w; is it running here, with that --metrics-bind-address?", u.Host, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("ask for routes: %s answers %s; is it waypost-proxy's?", u.Host, resp.Status)
+		return fmt.Errorf("ask waypost-proxy on %s for routes: it answers %s; is it somebody else?", u.Host, resp.Status)
 	}
 	if err := decode(resp.Body, visit); err != nil {
 		return fmt.Errorf("read routes from %s: %w", u.Host, err)

@@ -113,7 +113,7 @@ func TestRoutesThatAreNotWhole(t *testing.T) {
 	}{
 		{"the end is missing", func(w http.ResponseWriter, _ *http.Request) { w.Write(one) }, "read routes from %s: unexpected EOF"},
 		{"not JSON", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") }, "read routes from %s: invalid character '<' looking for beginning of value"},
-		{"another program", http.NotFound, "ask for routes: %s answers 404 Not Found; is it waypost-proxy's?"},
+		{"another program", http.NotFound, "ask waypost-proxy on %s for routes: it answers 404 Not Found; is it somebody else?"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			address := serve(t, c.handler)
