@@ -6,13 +6,17 @@ import (
 	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/plugin/bind"
 	"github.com/waypost/waypost/plugin/bufsize"
+	"github.com/waypost/waypost/plugin/cache"
 	"github.com/waypost/waypost/plugin/chaos"
+	"github.com/waypost/waypost/plugin/dns64"
 	"github.com/waypost/waypost/plugin/errors"
+	"github.com/waypost/waypost/plugin/forward"
 	"github.com/waypost/waypost/plugin/health"
 	"github.com/waypost/waypost/plugin/hosts"
 	"github.com/waypost/waypost/plugin/kubernetes"
 	"github.com/waypost/waypost/plugin/loadbalance"
 	"github.com/waypost/waypost/plugin/log"
+	"github.com/waypost/waypost/plugin/loop"
 	"github.com/waypost/waypost/plugin/nsid"
 	"github.com/waypost/waypost/plugin/prometheus"
 	"github.com/waypost/waypost/plugin/ready"
@@ -136,6 +140,19 @@ func buildLog(b *block, d *config.Directive) error {
 	return nil
 }
 
+func buildDNS64(b *block, d *config.Directive) error {
+	o, err := dns64.Parse(d)
+	if err != nil {
+		return err
+	}
+	s, err := dns64.New(o, b.env("dns64"))
+	if err != nil {
+		return err
+	}
+	b.steps = append(b.steps, s)
+	return nil
+}
+
 func buildChaos(b *block, d *config.Directive) error {
 	o, err := chaos.Parse(d)
 	if err != nil {
@@ -163,6 +180,26 @@ func buildRewrite(b *block, d *config.Directive) error {
 	w := rewrite.New(o, b.env("rewrite"))
 	b.steps = append(b.steps, w)
 	b.chaos = b.chaos || w.Chaos()
+	return nil
+}
+
+// buildCache makes the first of cache's steps; the second one stands behind kubernetes, whose names are always answered
+// fresh.
+func buildCache(b *block, d *config.Directive) error {
+	o, err := cache.Parse(b.config, d)
+	if err != nil {
+		return err
+	}
+	var fresh config.Zones
+	if said := b.config.Directive("kubernetes"); said != nil {
+		if k, err := kubernetes.Parse(b.config, said); err == nil { // else that is said when its turn comes
+			fresh = k.Zones
+		}
+	}
+	if b.cache, err = cache.New(o, b.env("cache"), fresh); err != nil {
+		return err
+	}
+	b.steps = append(b.steps, cache.Early{Cache: b.cache})
 	return nil
 }
 
@@ -204,9 +241,50 @@ func buildKubernetes(b *block, d *config.Directive) error {
 		return err
 	}
 	b.steps = append(b.steps, k)
+	if b.cache != nil {
+		b.steps = append(b.steps, cache.Late{Cache: b.cache})
+	}
 	b.ready = append(b.ready, readiness{"kubernetes", k})
 	b.setup.onStart(k.Start)
 	b.setup.onStop(k.Stop)
+	return nil
+}
+
+func buildLoop(b *block, d *config.Directive) error {
+	o, err := loop.Parse(b.config, d)
+	if err != nil {
+		return err
+	}
+	exit := func() {
+		b.setup.compiler.options.Journal.Flush()
+		b.setup.compiler.options.Exit(1)
+	}
+	if b.loop, err = loop.New(o, b.env("loop"), exit); err != nil {
+		return err
+	}
+	b.steps = append(b.steps, b.loop)
+	b.setup.onStart(b.loop.Start)
+	b.setup.onStop(b.loop.Stop)
+	return nil
+}
+
+func buildForward(b *block, d *config.Directive) error {
+	o, err := forward.Parse(d)
+	if err != nil {
+		return err
+	}
+	steps, err := forward.New(o, b.env("forward"))
+	if err != nil {
+		return err
+	}
+	for _, f := range steps {
+		b.steps = append(b.steps, f)
+		if b.loop != nil {
+			b.loop.Watch(loop.Route{Zone: f.From(), Over: f.Over(), Servers: f.Servers})
+		}
+		b.setup.onStart(f.Start)
+		b.setup.onStop(f.Stop)
+	}
 	return nil
 }
 
