@@ -5,13 +5,16 @@ package plugin
 import (
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 
 	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/journal"
+	"github.com/waypost/waypost/plugin/cache"
 	"github.com/waypost/waypost/plugin/env"
 	"github.com/waypost/waypost/plugin/health"
 	"github.com/waypost/waypost/plugin/hosts"
+	"github.com/waypost/waypost/plugin/loop"
 	"github.com/waypost/waypost/plugin/prometheus"
 	"github.com/waypost/waypost/server"
 )
@@ -28,10 +31,15 @@ type Options struct {
 	Journal *journal.Journal
 	// Version is Waypost's own, Commit what it was built from.
 	Version, Commit string
+	// Exit ends the process with a status, for a directive whose option says so (loop). Default: os.Exit.
+	Exit func(status int)
 }
 
 // NewCompiler makes a compiler, and the metrics that are there whatever a Corefile says.
 func NewCompiler(o Options) (*Compiler, error) {
+	if o.Exit == nil {
+		o.Exit = os.Exit
+	}
 	c := &Compiler{options: o}
 	c.metrics = prometheus.New(c.env("prometheus"))
 	if _, err := health.NewMetrics(c.env("health")); err != nil {
@@ -128,6 +136,8 @@ type block struct {
 	asked     bool       // there is a ready directive
 	ready     []readiness
 	chaos     bool // a step answers class CH
+	cache     *cache.Cache
+	loop      *loop.Loop
 }
 
 // observer makes a block's observer for one of its listeners, called "dns://:53".

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/message"
 	"github.com/waypost/waypost/plugin/env"
 )
@@ -38,17 +39,17 @@ type stores struct {
 	denial  *store
 }
 
-// New makes the cache of one server block. Names in fresh are those that a directive behind Early answers from what it
-// knows itself: they are looked for only behind it.
-func New(o Options, e env.Env, fresh []message.Name) (*Cache, error) {
+// New makes the cache of one server block. Names in the zones fresh are those that a directive behind Early answers from
+// what it knows itself: they are looked for only behind it.
+func New(o Options, e env.Env, fresh config.Zones) (*Cache, error) {
 	c := &Cache{
-		options: o, fresh: fresh, log: e.Log, now: time.Now,
+		options: o, log: e.Log, now: time.Now,
 		stores: &stores{seed: maphash.MakeSeed(), success: newStore(o.Success.Capacity), denial: newStore(o.Denial.Capacity)},
 	}
 	for _, list := range []struct {
 		zones []string
 		names *[]message.Name
-	}{{o.Zones, &c.zones}, {o.Success.Except, &c.except[0]}, {o.Denial.Except, &c.except[1]}} {
+	}{{o.Zones, &c.zones}, {fresh, &c.fresh}, {o.Success.Except, &c.except[0]}, {o.Denial.Except, &c.except[1]}} {
 		for _, zone := range list.zones {
 			name, err := message.ParseName(zone)
 			if err != nil {

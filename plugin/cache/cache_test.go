@@ -7,6 +7,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/journal"
 	"github.com/waypost/waypost/message"
 	"github.com/waypost/waypost/plugin/plugintest"
@@ -290,11 +291,7 @@ func TestLate(t *testing.T) {
 		t.Fatal(err)
 	}
 	e, _ := plugintest.Env(t, "cache", journal.Text)
-	zone, err := message.ParseName("cluster.local.")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := New(o, e, []message.Name{zone})
+	c, err := New(o, e, config.Zones{"cluster.local."})
 	if err != nil {
 		t.Fatal(err)
 	}

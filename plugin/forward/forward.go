@@ -69,7 +69,9 @@ func New(all []Options, e env.Env) ([]*Forward, error) {
 func (f *Forward) From() message.Name { return f.from }
 
 // Over is how a question that came over UDP is asked.
-func (f *Forward) Over() message.Transport { return f.transport(&message.Query{Transport: message.UDP}) }
+func (f *Forward) Over() message.Transport {
+	return f.transport(&message.Query{Transport: message.UDP})
+}
 
 // Serve implements the step: what is to be forwarded has to wait.
 func (f *Forward) Serve(q *message.Query, _ *message.Reply) message.Verdict {
