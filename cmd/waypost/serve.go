@@ -45,6 +45,7 @@ func serve(o options, source corefile, hint string) int {
 	defer p.writePID()()
 	p.announce()
 	io.WriteString(j, hint)
+	go settleMemory()
 	return p.handle(signals)
 }
 

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -214,6 +213,11 @@ func (k *Kubernetes) Synced(kind cluster.Kind) {
 	if delete(k.pending, kind); len(k.pending) == 0 {
 		k.store.Synced()
 		close(k.synced)
-		go debug.FreeOSMemory() // what reading everything took, and will not be needed again soon
 	}
 }
+
+// SearchPath returns the search domains of the Pod that asks, for the autopath directive; see records.Zone.SearchPath.
+func (k *Kubernetes) SearchPath(q *message.Query) []message.Name { return k.store.Zone().SearchPath(q) }
+
+// KnowsPods reports whether the directive knows which Pod has which address (pods verified).
+func (k *Kubernetes) KnowsPods() bool { return k.options.Pods == records.PodsVerified }
