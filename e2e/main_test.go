@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"os"
 	"testing"
 
@@ -52,11 +51,5 @@ func startServers(t *testing.T, p *peers.Peers, corefile, kubeconfig, probe stri
 		t.Cleanup(d.Stop)
 		return d
 	}
-	return servers{coredns: start("coredns", corednsPort), waypost: start(peer, waypostPort)}
+	return servers{coredns: start("coredns", corednsPort), waypost: start("waypost", waypostPort)}
 }
-
-// peer is the program that is compared with CoreDNS.
-const peer = "waypost"
-
-// background is a context for what must also happen after a test has failed.
-var background = context.Background()

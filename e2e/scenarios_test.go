@@ -47,7 +47,7 @@ func TestScenarios(t *testing.T) {
 
 // remove removes a scenario's objects and waits until they are gone.
 func remove(t *testing.T, objects *lab.Objects, parsed []*lab.Object) {
-	ctx, cancel := context.WithTimeout(background, time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := objects.Delete(ctx, parsed...); err != nil {
 		t.Error(err)

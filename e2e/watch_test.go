@@ -222,7 +222,7 @@ func follow(t *testing.T, o watch.Options) *mirror {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(background)
+	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
 		source.Run(ctx, m)

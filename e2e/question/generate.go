@@ -21,10 +21,10 @@ var (
 )
 
 // Generate makes at least count questions, all different, about a cluster served in the given forward zones ("cluster.local.").
-// The same vocabulary, zones and seed give the same questions. First every name is asked for the common types; what is
-// missing to count is drawn at random.
+// The same vocabulary, zones and seed give the same questions. First every name is asked for the common types, and the zones'
+// own names for all types in any letter case; what is missing to count is drawn at random.
 func Generate(v *Vocabulary, zones []string, seed uint64, count int) []Question {
-	g := &generator{rand: rand.New(rand.NewPCG(seed, 1)), seen: map[string]bool{}, names: v.Names(zones)}
+	g := &generator{rand: rand.New(rand.NewPCG(seed, 1)), seen: map[string]bool{}, names: v.Names(zones), zones: zones}
 	g.systematic()
 	for len(g.questions) < count {
 		g.add(g.mutate(g.names[g.rand.IntN(len(g.names))]), g.randomType(), g.rand.IntN(10) == 0)
@@ -50,6 +50,7 @@ func (v *Vocabulary) Names(zones []string) []string {
 type generator struct {
 	rand      *rand.Rand
 	names     []string
+	zones     []string
 	seen      map[string]bool // packets without their ID
 	questions []Question
 }
@@ -60,6 +61,28 @@ func (g *generator) systematic() {
 		types := append([]uint16{moreTypes[g.rand.IntN(len(moreTypes))]}, mainTypes...)
 		for _, t := range types {
 			g.add(name, t, false)
+		}
+		if g.own(name) {
+			g.thoroughly(name)
+		}
+	}
+}
+
+// own reports whether a name is one of a zone's own: its apex, or one or two labels below.
+func (g *generator) own(name string) bool {
+	for _, zone := range append([]string{"in-addr.arpa.", "ip6.arpa."}, g.zones...) {
+		if dns.IsSubDomain(zone, name) && dns.CountLabel(name) <= dns.CountLabel(zone)+2 {
+			return true
+		}
+	}
+	return false
+}
+
+// thoroughly asks for a name in each letter case, type and way.
+func (g *generator) thoroughly(name string) {
+	for _, t := range slices.Concat(mainTypes, moreTypes, rareTypes) {
+		for _, cased := range []string{name, strings.ToUpper(name), g.mixCase(name)} {
+			g.add(cased, t, g.rand.IntN(4) == 0)
 		}
 	}
 }
@@ -81,6 +104,9 @@ func (g *generator) add(name string, qtype uint16, tcp bool) {
 		key += "tcp"
 	}
 	if err != nil || g.seen[key] {
+		return
+	}
+	if name, _, err = dns.UnpackDomainName(packet, 12); err != nil { // the one way to write it
 		return
 	}
 	g.seen[key] = true

@@ -2,7 +2,6 @@ package question
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -114,22 +113,4 @@ func (v *Vocabulary) reverse() []string {
 var outside = []string{
 	".", "com.", "local.", "xcluster.local.", "www.example.com.", "localhost.", "example.org.", "1.0.0.127.in-addr.arpa.", "web.prod.svc.example.net.",
 	"web.prod.svc.cluster.local.example.com.", "cluster.localx.", "a.root-servers.net.", "id.server.", "version.bind.",
-}
-
-// CIDRZones returns the reverse zones that a CIDR in a list of zones stands for, as CoreDNS expands it: on octets.
-func CIDRZones(prefix netip.Prefix) []string {
-	name, err := dns.ReverseAddr(prefix.Masked().Addr().String())
-	if err != nil {
-		return nil
-	}
-	octets := (prefix.Bits() + 7) / 8
-	labels := dns.SplitDomainName(name)
-	base := labels[4-octets:]
-	count := 1 << (octets*8 - prefix.Bits())
-	first := prefix.Masked().Addr().As4()[octets-1]
-	var zones []string
-	for i := range count {
-		zones = append(zones, fmt.Sprintf("%d.%s.", int(first)+i, strings.Join(base[1:], ".")))
-	}
-	return zones
 }
