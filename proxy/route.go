@@ -96,7 +96,8 @@ type Route struct {
 	Service    ServicePort
 	Verdict    Verdict
 	Masquerade Masquerade
-	// Affinity is for how many seconds after its last new connection a client goes to the same endpoint again; 0 is off.
+	// Affinity is for how many seconds after its last new connection a client goes to the same endpoint again; 0 is off, as it
+	// is without Endpoints.
 	Affinity uint32
 	// Sources are the only ones who may use the frontend, whatever the verdict; others are dropped. Nil lets in everyone.
 	// It is masked, sorted and of the frontend's family.

@@ -222,7 +222,7 @@ func TestServe(t *testing.T) {
 		"[WARNING] not all of conntrack's settings have an effect: ",
 		"[INFO] Waypost-proxy-" + version + " on node n1, for a test's memory\n",
 		"[WARNING] Service prod/idle: external IP 10.96.0.1 is refused: it is a ClusterIP\n",
-		"[INFO] 4 routes are in the kernel, after ",
+		"[INFO] routes are in the kernel: 4, after ",
 		"[INFO] ending; the routes stay in the kernel\n",
 	} {
 		if !strings.Contains(log, want) {

@@ -136,7 +136,7 @@ func (r *Route) words() string {
 	case r.Masquerade == proxy.Foreign.String():
 		b.WriteString("; masqueraded unless from a Pod")
 	}
-	if r.Affinity > 0 && len(r.Endpoints) > 0 {
+	if r.Affinity > 0 {
 		fmt.Fprintf(&b, "; a client stays for %ds", r.Affinity)
 	}
 	if len(r.Sources) > 0 {

@@ -220,7 +220,7 @@ func (k *Keeper) applied(c *proxy.Changes, wanted *proxy.Wanted, repaired bool, 
 		k.o.Log.Info("routes are up to date again")
 	}
 	if !k.begun {
-		k.o.Log.Info(fmt.Sprintf("%d routes are in the kernel, after %s", len(wanted.Routes), now.Sub(start).Round(time.Microsecond)))
+		k.o.Log.Info(fmt.Sprintf("routes are in the kernel: %d, after %s", len(wanted.Routes), now.Sub(start).Round(time.Microsecond)))
 	}
 	if wanted != nil {
 		k.o.Flows.Sync(k.o.Installed, wanted)

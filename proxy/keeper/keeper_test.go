@@ -206,7 +206,7 @@ func TestNothingIsTouchedBeforeAllIsKnown(t *testing.T) {
 		}
 		d.synced()
 		time.Sleep(time.Second)
-		d.expect("with all", "sync 2", "sync 2 after 7", "INFO 2 routes are in the kernel, after 1ms")
+		d.expect("with all", "sync 2", "sync 2 after 7", "INFO routes are in the kernel: 2, after 1ms")
 		if r := d.state.Report(); !r.Healthy || r.Waiting != "" {
 			t.Errorf("the state is %+v", r)
 		}
@@ -218,7 +218,7 @@ func TestChangesAreAppliedTogether(t *testing.T) {
 		d.services(1)
 		d.synced()
 		time.Sleep(time.Second)
-		d.expect("at the start", "sync 1", "sync 1 after 7", "INFO 1 routes are in the kernel, after 1ms")
+		d.expect("at the start", "sync 1", "sync 1 after 7", "INFO routes are in the kernel: 1, after 1ms")
 		d.services(2)
 		synctest.Wait() // the kernel is at it
 		d.services(3)
@@ -291,7 +291,7 @@ func TestRefusalsAreLogged(t *testing.T) {
 		d.services(1, netip.MustParseAddr("10.96.0.0"))
 		d.synced()
 		time.Sleep(time.Second)
-		d.expect("one", "sync 1", "sync 1 after 7", "WARN Service prod/web-0: external IP 10.96.0.0 is refused: it is a ClusterIP\nINFO 1 routes are in the kernel, after 1ms")
+		d.expect("one", "sync 1", "sync 1 after 7", "WARN Service prod/web-0: external IP 10.96.0.0 is refused: it is a ClusterIP\nINFO routes are in the kernel: 1, after 1ms")
 		d.services(30, netip.MustParseAddr("10.96.0.0"))
 		time.Sleep(time.Second)
 		if text := strings.Split(d.log.said(), "\n"); len(text) != 21 || text[20] != "WARN 9 more things that Services ask for are refused" {

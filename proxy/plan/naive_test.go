@@ -159,7 +159,7 @@ func (n *naive) from(r *cluster.Routing, f int) []netip.Prefix {
 func (n *naive) line(f proxy.Frontend, s *cluster.Service, port cluster.Port, external bool, from []netip.Prefix) *proxy.Route {
 	r := &proxy.Route{
 		Frontend: f, Service: proxy.ServicePort{Namespace: s.Namespace, Name: s.Name, Port: port.Name},
-		Affinity: s.Routing.AffinitySeconds, Sources: from,
+		Sources: from,
 	}
 	all := n.endpoints(s, port, f.Address)
 	near := filter(all, func(e cluster.Endpoint) bool { return e.Place != nil && e.Place.Node == n.options.NodeName })
@@ -177,6 +177,9 @@ func (n *naive) line(f proxy.Frontend, s *cluster.Service, port cluster.Port, ex
 		r.Verdict, r.Endpoints = proxy.Forward, here
 	default:
 		r.Verdict, r.Endpoints = proxy.Forward, anywhere
+	}
+	if r.Verdict == proxy.Forward || r.Verdict == proxy.Split {
+		r.Affinity = s.Routing.AffinitySeconds
 	}
 	if len(n.own().PodCIDRs) > 0 && r.Verdict == proxy.Forward && !external &&
 		slices.ContainsFunc(n.own().PodCIDRs, func(p netip.Prefix) bool { return ofFamily(1)(p.Addr()) == f.Address.Is6() }) {

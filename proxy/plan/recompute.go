@@ -120,7 +120,6 @@ func (p *Plan) routeOf(s *service, g *group, f *frontend, policy policy) *proxy.
 	r := &proxy.Route{
 		Frontend: f.Frontend,
 		Service:  proxy.ServicePort{Namespace: s.key.Namespace, Name: s.key.Name, Port: g.port},
-		Affinity: s.value.Routing.AffinitySeconds,
 		Sources:  f.sources,
 		Serving:  g.chosen.serving,
 	}
@@ -137,6 +136,9 @@ func (p *Plan) routeOf(s *service, g *group, f *frontend, policy policy) *proxy.
 		r.Verdict, r.Endpoints, r.Masquerade = proxy.Forward, g.chosen.local, p.masquerade(g.family)
 	default:
 		r.Verdict, r.Endpoints, r.Masquerade = proxy.Forward, g.chosen.cluster, p.masquerade(g.family)
+	}
+	if len(r.Endpoints) > 0 {
+		r.Affinity = s.value.Routing.AffinitySeconds
 	}
 	return r
 }
