@@ -107,6 +107,13 @@ func (q *Query) Detach() *Query {
 	return &d
 }
 
+// Copy makes q what from is, so that it can be answered after from's packet is gone.
+func (q *Query) Copy(from *Query) {
+	options := append(q.EDNS.Options[:0], from.EDNS.Options...)
+	*q = *from
+	q.EDNS.Options = options
+}
+
 // Ask makes q the question for name and typ in class IN that the Resolver asks on behalf of from: the same client over
 // the same transport, the same header and OPT but for its options. The reply has no other size limit than a message has.
 func (q *Query) Ask(from *Query, name Name, typ Type) {

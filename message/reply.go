@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/binary"
 	"math/rand/v2"
-	"slices"
 )
 
 // Section is a part of a message that holds records. They are filled in their order.
@@ -74,8 +73,9 @@ func (r *Reply) Begin(q *Query, out []byte) {
 // good: Shuffle, the options, the Revisions. earlier is free to be used again.
 func (r *Reply) Continue(earlier *Reply, q *Query, out []byte) {
 	r.Begin(q, out)
+	own := r.Revisions
 	r.keep(earlier)
-	r.Revisions = slices.Clone(earlier.Revisions)
+	r.Revisions = append(own, earlier.Revisions...)
 }
 
 // Reset takes back everything that was written behind the question, and what the fields say.

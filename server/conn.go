@@ -223,19 +223,21 @@ func (c *conn) park(p *parked, s *stream) bool {
 		c.slots <- struct{}{}
 	}
 	c.waiting.Add(1)
-	p.leave = func(reply []byte) {
-		go c.leave(reply) // the client may be slow to take it, and who calls must not wait
-	}
+	p.exit = c
 	p.goOn()
 	return alive
 }
 
-// leave sends the answer to a parked query.
-func (c *conn) leave(reply []byte) {
+// leave sends the answer to a parked query, from a goroutine of its own: the client may be slow to take it, and who calls
+// must not wait.
+func (c *conn) leave(p *parked, answer []byte) { go c.sendLate(p, answer) }
+
+func (c *conn) sendLate(p *parked, answer []byte) {
 	defer c.waiting.Done()
-	if reply != nil && !c.write(frame(nil, reply)) {
+	if answer != nil && !c.write(frame(nil, answer)) {
 		c.tcp.Close()
 	}
+	p.free(answer)
 	c.answered.Store(time.Now().UnixNano())
 	c.due.Add(-1)
 	<-c.slots

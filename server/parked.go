@@ -2,27 +2,56 @@ package server
 
 import (
 	"errors"
-	"slices"
 	"sync/atomic"
 
 	"github.com/waypost/waypost/message"
 )
 
-// parked is a query that is answered away from the socket loop.
+// parked is a query that is answered away from the socket loop. It is used again for another one.
 type parked struct {
 	desk
 	chain   *chain
 	step    int  // where it goes on
 	counted bool // it has a place of Limits.Parked
 
-	leave    func(reply []byte) // is given the answer in the end, nil if nothing is to be sent
-	awaiting atomic.Bool        // a Waiter has it, and has not called told yet
+	out      []byte                // where the reply is written
+	exit     exit                  // gets the answer
+	peer     peer                  // of a query that came over UDP
+	tell     func(message.Verdict) // told
+	awaiting atomic.Bool           // a Waiter has it, and has not called told yet
+}
+
+// exit is where the answer to a parked query goes: nil if nothing is to be sent. The query and the answer are the exit's
+// until it frees them.
+type exit interface {
+	leave(p *parked, answer []byte)
 }
 
 func newParked(s *Server) *parked {
-	p := new(parked)
-	p.server, p.away = s, p
+	p := &parked{out: make([]byte, 0, message.MinUDPSize)}
+	p.server, p.away, p.tell = s, p, p.told
 	return p
+}
+
+// parked returns one that is free, or a new one.
+func (s *Server) parked() *parked {
+	if p, ok := s.parks.Get().(*parked); ok {
+		return p
+	}
+	return newParked(s)
+}
+
+// maxOut is how large a buffer is kept for the next query.
+const maxOut = 4096
+
+// free gives p back, whose answer is nobody's any more.
+func (p *parked) free(answer []byte) {
+	if cap(answer) > cap(p.out) && cap(answer) <= maxOut {
+		p.out = answer[:0]
+	}
+	p.chain, p.exit, p.counted = nil, nil, false
+	p.q.Original = nil
+	p.server.parks.Put(p)
 }
 
 // Errors of queries that could not be parked.
@@ -46,19 +75,19 @@ func (d *desk) park(c *chain, i int) ([]byte, *parked) {
 	if !d.server.parking.take() {
 		return d.fail(c, errFull), nil
 	}
-	p := newParked(d.server)
+	p := d.server.parked()
 	p.chain, p.step, p.counted = c, i, true
-	p.q = *d.q.Detach()
-	p.revising = slices.Clone(d.revising)
+	p.q.Copy(&d.q)
+	p.revising = append(p.revising[:0], d.revising...)
 	if i == completed {
 		p.r.Move(&d.r, &p.q)
 	} else {
-		p.r.Continue(&d.r, &p.q, make([]byte, 0, message.MinUDPSize))
+		p.r.Continue(&d.r, &p.q, p.out)
 	}
 	return nil, p
 }
 
-// goOn lets the query go on, here or elsewhere, and gives the answer to leave.
+// goOn lets the query go on, here or elsewhere, and gives the answer to the exit.
 func (p *parked) goOn() {
 	if w, waits := p.chain.waiter(p.step); waits {
 		p.await(w)
@@ -67,13 +96,18 @@ func (p *parked) goOn() {
 	go p.block()
 }
 
-// wait runs what lets the query go on, and returns the answer.
+// wait runs what lets the query go on, and returns the answer, which is the caller's to keep.
 func (p *parked) wait(run func()) []byte {
-	answer := make(chan []byte, 1)
-	p.leave = func(reply []byte) { answer <- reply }
+	here := make(insider, 1)
+	p.exit = here
 	run()
-	return <-answer
+	return <-here
 }
+
+// insider is the exit of a question from inside, which is not used again.
+type insider chan []byte
+
+func (i insider) leave(_ *parked, answer []byte) { i <- answer }
 
 // block goes on with the step where that may wait.
 func (p *parked) block() {
@@ -90,7 +124,7 @@ func (p *parked) await(w Waiter) {
 	}()
 	p.q.MayBlock = false
 	p.awaiting.Store(true)
-	w.Wait(&p.q, &p.r, p.told)
+	w.Wait(&p.q, &p.r, p.tell)
 }
 
 // told goes on after a Waiter's step. The goroutine is the Waiter's, so that nothing may wait here.
@@ -121,7 +155,7 @@ func (p *parked) end(reply []byte, later *parked) {
 	if p.counted {
 		p.server.parking.give()
 	}
-	p.leave(reply)
+	p.exit.leave(p, reply)
 }
 
 // Refresh implements message.Resolver.
@@ -129,15 +163,20 @@ func (s *Server) Refresh(q *message.Query) {
 	if !s.parking.take() {
 		return
 	}
-	p := newParked(s)
-	p.counted = true
-	p.q = *q.First().Detach()
+	p := s.parked()
+	p.counted, p.exit = true, nobody{}
+	p.q.Copy(q.First())
 	p.q.Refresh, p.q.MayBlock = true, false
-	p.r.Begin(&p.q, make([]byte, 0, message.MinUDPSize))
-	p.leave = func([]byte) {}
+	p.r.Begin(&p.q, p.out)
+	p.revising = p.revising[:0]
 	if p.chain = s.chains.Load().find(&p.q); p.chain == nil {
 		p.end(nil, nil)
 		return
 	}
 	p.end(p.walk(p.chain, 0))
 }
+
+// nobody is the exit of a question that is asked for the steps' sake.
+type nobody struct{}
+
+func (nobody) leave(p *parked, answer []byte) { p.free(answer) }

@@ -83,6 +83,7 @@ type Server struct {
 	limits  Limits
 	chains  atomic.Pointer[chains]
 	parking quota
+	parks   sync.Pool // of *parked
 	udp     []*udpLoop
 	tcp     *tcpListener
 	running sync.WaitGroup // the loops, and the TCP connections

@@ -123,16 +123,19 @@ func (l *udpLoop) flush() {
 // park lets a query go on elsewhere; its answer is sent from there.
 func (l *udpLoop) park(p *parked, to peer) {
 	l.waiting.Add(1)
-	p.leave = func(reply []byte) {
-		defer l.waiting.Done()
-		if reply == nil {
-			return
-		}
-		if err := to.send(l.raw, reply); err != nil && !errors.Is(err, net.ErrClosed) {
+	p.exit, p.peer = l, to
+	p.goOn()
+}
+
+// leave sends the answer to a parked query.
+func (l *udpLoop) leave(p *parked, answer []byte) {
+	defer l.waiting.Done()
+	if answer != nil {
+		if err := p.peer.send(l.raw, answer); err != nil && !errors.Is(err, net.ErrClosed) {
 			l.fault("sending", err)
 		}
 	}
-	p.goOn()
+	p.free(answer)
 }
 
 // drain answers what is in the socket's buffer, and nothing that comes later: the kernel gives that to the other sockets

@@ -104,6 +104,7 @@ type waiting struct {
 // verifying is one of them.
 type verifying struct {
 	cache  *Cache
+	hash   uint64 // of its key
 	q      *message.Query
 	r      *message.Reply
 	resume func(message.Verdict)
@@ -115,7 +116,7 @@ func (c *Cache) Wait(q *message.Query, r *message.Reply, resume func(message.Ver
 	var space [64]byte
 	k := newKey(c.stores.seed, q, space[:0])
 	now := c.now()
-	v := &verifying{cache: c, q: q, r: r, resume: resume}
+	v := &verifying{cache: c, hash: k.hash, q: q, r: r, resume: resume}
 	found := c.find(&k, now)
 	if found.state != stale || !found.item.begin(now) {
 		v.answer(&k, now)
@@ -127,13 +128,14 @@ func (c *Cache) Wait(q *message.Query, r *message.Reply, resume func(message.Ver
 	q.Resolver.Refresh(q)
 }
 
-// late answers with what there is.
+// late answers with what there is, if nobody else has done so.
 func (v *verifying) late() {
+	if !v.cache.waiting.remove(v.hash, v) {
+		return
+	}
 	var space [64]byte
 	k := newKey(v.cache.stores.seed, v.q, space[:0])
-	if v.cache.waiting.remove(k.hash, v) {
-		v.answer(&k, v.cache.now())
-	}
+	v.answer(&k, v.cache.now())
 }
 
 // wake answers those who have waited for a question.
