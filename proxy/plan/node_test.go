@@ -119,6 +119,11 @@ func TestHairpinsAndClusterIPs(t *testing.T) {
 		hairpin 10.1.0.4:53/udp
 		hairpin 10.1.0.4:8080/tcp
 	`)
+	w.tell(`
+		service prod/same 10.96.0.2 port=http:80/tcp external-local
+		slice prod/same-1 same port=http:8080/tcp 10.1.0.1@b 10.1.0.4@a,leaving
+	`)
+	expect(t, "of an endpoint that no route leads to", state(), "ClusterIP 10.96.0.2")
 	w.tell("- service prod/same 10.96.0.2")
 	expect(t, "at last", state(), "")
 }
