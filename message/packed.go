@@ -56,21 +56,33 @@ func (r *Reply) Take(p *Packed) bool {
 
 // Pack keeps the reply as it is now, but for what was added by Option.
 func (r *Reply) Pack() *Packed {
-	p := &Packed{
+	p := Packed{
 		Rcode: r.Rcode, Authoritative: r.Authoritative, Truncated: r.Truncated,
 		RecursionAvailable: r.RecursionAvailable, Authenticated: r.Authenticated,
-		counts: r.counts, question: r.question, saved: r.saved,
 	}
-	if s := r.source; s != nil && s.counts == r.counts && len(s.records) == len(r.Records()) {
-		p.records, p.options, p.mx = s.records, s.options, s.mx
-		return p
+	s := r.source
+	switch {
+	case s == nil || s.counts != r.counts || len(s.records) != len(r.Records()):
+		p.records = append([]byte(nil), r.Records()...)
+		p.counts, p.question, p.saved = r.counts, r.question, r.saved
+		return &p
+	case s.sameFlags(&p):
+		return s
 	}
-	p.records = append([]byte(nil), r.Records()...)
-	return p
+	p.records, p.options, p.mx = s.records, s.options, s.mx
+	p.counts, p.question, p.saved = s.counts, s.question, s.saved
+	return &p
+}
+
+// sameFlags reports whether two replies differ in nothing but records and options.
+func (p *Packed) sameFlags(other *Packed) bool {
+	return p.Rcode == other.Rcode && p.Authoritative == other.Authoritative && p.Truncated == other.Truncated &&
+		p.RecursionAvailable == other.RecursionAvailable && p.Authenticated == other.Authenticated
 }
 
 // SetTTL gives all records one TTL, in seconds.
 func (r *Reply) SetTTL(ttl uint32) {
+	r.source = nil
 	for c := r.Cursor(); c.Next(); {
 		binary.BigEndian.PutUint32(r.buf[c.data-6:], ttl)
 	}

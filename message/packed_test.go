@@ -96,8 +96,8 @@ func TestWhole(t *testing.T) {
 		t.Error("packed again it is another reply")
 	}
 	r.SetTTL(77)
-	if kept := r.Pack(); kept.records[9] != 5 {
-		t.Errorf("what was packed first has changed: % x", kept.records[:16])
+	if again := r.Pack(); p.records[9] != 5 || again.records[9] != 77 {
+		t.Errorf("what was packed first has TTL %d, what was packed now %d", p.records[9], again.records[9])
 	}
 	r.Fit()
 	reply := finished(t, r)

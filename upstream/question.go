@@ -7,32 +7,43 @@ import (
 	"github.com/waypost/waypost/message"
 )
 
-// Question is a request to other servers: the message, with ID 0.
+// Question is a request to other servers: the message, with ID 0. It must not be copied once it is Set.
 type Question struct {
 	message []byte
 	length  int  // of the question section
 	sorted  bool // the answer is to be in the order of message.Reply.Shuffle
+	space   [usualLen]byte
 }
 
-// ownSize is the length of UDP replies that are asked for with EDNS: they are not fragmented (RFC 9715).
-const ownSize = message.OwnUDPSize
+const (
+	// ownSize is the length of UDP replies that are asked for with EDNS: they are not fragmented (RFC 9715).
+	ownSize = message.OwnUDPSize
+	// usualLen is a request that needs no memory of its own, in bytes.
+	usualLen = 96
+)
 
-// NewQuestion makes the request by which q is passed on: the name in lower case; the client's RD, CD and DO bits and
-// whether it has EDNS; those EDNS options that are not for this server alone. AD says that the reply's AD bit is
-// understood (RFC 6840 section 5.7).
+// NewQuestion makes the request by which q is passed on, see Set.
 func NewQuestion(q *message.Query, sorted bool) *Question {
-	m := make([]byte, 0, message.HeaderLen+len(q.Lower())+4+11+len(q.EDNS.Options))
-	m = append(m, 0, 0)
+	question := new(Question)
+	question.Set(q, sorted)
+	return question
+}
+
+// Set makes it the request by which q is passed on: the name in lower case; the client's RD, CD and DO bits and whether it
+// has EDNS; those EDNS options that are not for this server alone. AD says that the reply's AD bit is understood (RFC 6840
+// section 5.7).
+func (question *Question) Set(q *message.Query, sorted bool) {
+	m := append(question.space[:0], 0, 0)
 	m = binary.BigEndian.AppendUint16(m, q.Bits&(message.BitRD|message.BitCD)|message.BitAD)
 	m = append(m, 0, 1, 0, 0, 0, 0, 0, 0)
 	m = append(m, q.Lower()...)
 	m = binary.BigEndian.AppendUint16(m, uint16(q.Type))
 	m = binary.BigEndian.AppendUint16(m, uint16(q.Class))
-	length := len(m) - message.HeaderLen
+	question.length, question.sorted = len(m)-message.HeaderLen, sorted
 	if q.EDNS.Present {
 		m = appendOPT(m, &q.EDNS)
 	}
-	return &Question{message: m, length: length, sorted: sorted}
+	question.message = m
 }
 
 // appendOPT adds the OPT record (RFC 6891 section 6.1.2).
@@ -64,10 +75,13 @@ type pending struct {
 	letters    int  // over UDP: how many letters of its name are in random case
 	folded     bool // over UDP: a reply came whose question was in another letter case
 	again      bool // over a connection: this is not the first one
+	space      [usualLen]byte
 }
 
 func newPending(q *Question, a Asker, now time.Time) *pending {
-	return &pending{asker: a, packet: append([]byte(nil), q.message...), length: q.length, sorted: q.sorted, asked: now}
+	p := &pending{asker: a, length: q.length, sorted: q.sorted, asked: now}
+	p.packet = append(p.space[:0], q.message...)
+	return p
 }
 
 func (p *pending) id() uint16 { return binary.BigEndian.Uint16(p.packet) }

@@ -15,7 +15,7 @@ import (
 type flight struct {
 	forward  *Forward
 	key      string
-	question *upstream.Question
+	question upstream.Question
 	over     message.Transport
 	waiters  []waiter // guarded by Forward.mu
 	first    [1]waiter
@@ -43,7 +43,7 @@ func newFlight(f *Forward, key string, w waiter, over message.Transport) *flight
 // begin asks the first server.
 func (fl *flight) begin() {
 	w := fl.first[0]
-	fl.question = upstream.NewQuestion(w.q, w.r.Shuffle)
+	fl.question.Set(w.q, w.r.Shuffle)
 	fl.servers = fl.forward.order()
 	fl.deadline = time.Now().Add(patience)
 	fl.ask()
@@ -55,7 +55,7 @@ func (fl *flight) ask() {
 		if fl.asked = fl.pick(); fl.asked == nil {
 			break
 		}
-		err := fl.asked.Ask(fl.question, fl.over, fl)
+		err := fl.asked.Ask(&fl.question, fl.over, fl)
 		if err == nil {
 			return
 		}
@@ -133,7 +133,7 @@ func (fl *flight) Answered(reply *message.Packed, err error) {
 		fl.end(nil, err)
 	case reply.Truncated && fl.over == message.UDP && fl.forward.options.PreferUDP:
 		fl.over = message.TCP
-		if err := fl.asked.Ask(fl.question, fl.over, fl); err != nil {
+		if err := fl.asked.Ask(&fl.question, fl.over, fl); err != nil {
 			fl.Answered(nil, err)
 		}
 	case slices.Contains(fl.forward.options.Failover, reply.Rcode) && fl.another():
