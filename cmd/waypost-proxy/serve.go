@@ -100,6 +100,9 @@ func serve(ctx context.Context, c *config.Command, k node, out io.Writer) error 
 	for _, note := range p.settings.Notes {
 		p.log.Warn(note)
 	}
+	if pods := &p.settings.Pods; !p.settings.PodsOfNode && pods.Prefixes == nil && pods.Interface == "" && pods.InterfacePrefix == "" {
+		p.log.Warn("clusterCIDR is not set, so Pods cannot be told from others: no client of a ClusterIP is masqueraded, and externalTrafficPolicy Local holds for Pods too")
+	}
 	p.setSysctls()
 	p.setOOMScore()
 	return p.live(ctx, source)
