@@ -37,6 +37,8 @@ var arrows = map[string][]string{
 	"plugin/expression": {"message"},
 	"plugin/whole":      {"message"},
 	"plugin/plugintest": {"config", "journal", "message", "plugin/env"},
+	"plugin/forward":    {"config", "journal", "message", "plugin/env", "upstream"},
+	"plugin/loop":       {"config", "journal", "message", "plugin/env", "upstream"},
 	"plugin/kubernetes": {"config", "journal", "message", "plugin/env", "cluster", "records", "watch"},
 
 	"cmd/waypost":       {"config", "journal", "plugin", "server", "testdata"},

@@ -39,9 +39,18 @@ func newReporter(log func(error), metrics Metrics) *reporter {
 // failed tells of a list or a watch that failed.
 func (r *reporter) failed(kind cluster.Kind, err error) {
 	if _, due := r.due(&r.failure[kind], failureInterval); due {
-		r.log(fmt.Errorf("Failed to watch: %w", err)) // client-go's words, which people look for in logs
+		r.log(failure{err})
 	}
 }
+
+// failure begins with client-go's words, which people look for in logs.
+type failure struct{ error }
+
+// Error implements error.
+func (f failure) Error() string { return "Failed to watch: " + f.error.Error() }
+
+// Unwrap is for errors.Is and errors.As.
+func (f failure) Unwrap() error { return f.error }
 
 // skipped tells of an object that was left out, or of which something was.
 func (r *reporter) skipped(kind cluster.Kind, err error) {

@@ -45,10 +45,9 @@ type flow struct {
 	status   uint32
 	target   netip.AddrPort // what the client connected to
 	endpoint netip.AddrPort // who answers, or would
-	name     []byte         // the attributes by which the kernel finds it again
 }
 
-// parseFlow reads what the kernel tells of a flow; the name is valid as long as the bytes are.
+// parseFlow reads what the kernel tells of a flow.
 func parseFlow(body []byte) (flow, bool) {
 	f := flow{}
 	ok := 0
