@@ -10,6 +10,7 @@ import (
 
 	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/journal"
+	"github.com/waypost/waypost/plugin/autopath"
 	"github.com/waypost/waypost/plugin/cache"
 	"github.com/waypost/waypost/plugin/env"
 	"github.com/waypost/waypost/plugin/health"
@@ -138,6 +139,7 @@ type block struct {
 	chaos     bool // a step answers class CH
 	cache     *cache.Cache
 	loop      *loop.Loop
+	autopath  *autopath.AutoPath // one that waits for the kubernetes directive
 }
 
 // observer makes a block's observer for one of its listeners, called "dns://:53".

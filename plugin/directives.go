@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/waypost/waypost/config"
+	"github.com/waypost/waypost/plugin/autopath"
 	"github.com/waypost/waypost/plugin/bind"
 	"github.com/waypost/waypost/plugin/bufsize"
 	"github.com/waypost/waypost/plugin/cache"
@@ -203,6 +204,28 @@ func buildCache(b *block, d *config.Directive) error {
 	return nil
 }
 
+func buildAutopath(b *block, d *config.Directive) error {
+	o, err := autopath.Parse(b.config, d)
+	if err != nil {
+		return err
+	}
+	a, err := autopath.New(o, b.env("autopath"))
+	if err != nil {
+		return err
+	}
+	b.steps = append(b.steps, a)
+	switch {
+	case o.From == "":
+	case b.config.Directive(o.From) == nil:
+		b.env("autopath").Log.Warn(fmt.Sprintf("%s: no effect, as %s has no %s directive", d.Pos, b, o.From))
+	case o.From == "kubernetes":
+		b.autopath = a
+	default:
+		return d.Pos.Errorf("%s does not implement the AutoPather interface", o.From)
+	}
+	return nil
+}
+
 func buildTemplate(b *block, d *config.Directive) error {
 	o, err := template.Parse(b.config, d)
 	if err != nil {
@@ -239,6 +262,12 @@ func buildKubernetes(b *block, d *config.Directive) error {
 	k, err := kubernetes.New(o, b.env("kubernetes"))
 	if err != nil {
 		return err
+	}
+	if b.autopath != nil {
+		b.autopath.Follow(k)
+		if !k.KnowsPods() {
+			b.env("autopath").Log.Warn(fmt.Sprintf("%s: no effect, as kubernetes in %s has no \"pods verified\"", b.config.Directive("autopath").Pos, b))
+		}
 	}
 	b.steps = append(b.steps, k)
 	if b.cache != nil {

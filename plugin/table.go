@@ -49,7 +49,7 @@ var table = []directive{
 	{name: "loadbalance", link: true, build: buildLoadBalance},
 	{name: "tsig", link: true, instead: "restrict who can reach the server by a network policy"},
 	{name: "rewrite", link: true, build: buildRewrite},
-	{name: "autopath", link: true, instead: "leave it out, names missed on the search path cost little here"},
+	{name: "autopath", link: true, build: buildAutopath},
 	{name: "acl", link: true, instead: "restrict who can reach the server by a network policy"},
 	{name: "cache", link: true, build: buildCache},
 	{name: "header", link: true, instead: "leave it out, flags are then as the answering directive sets them"},
