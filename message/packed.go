@@ -56,28 +56,23 @@ func (r *Reply) Take(p *Packed) bool {
 
 // Pack keeps the reply as it is now, but for what was added by Option.
 func (r *Reply) Pack() *Packed {
-	p := Packed{
-		Rcode: r.Rcode, Authoritative: r.Authoritative, Truncated: r.Truncated,
-		RecursionAvailable: r.RecursionAvailable, Authenticated: r.Authenticated,
-	}
 	s := r.source
-	switch {
-	case s == nil || s.counts != r.counts || len(s.records) != len(r.Records()):
-		p.records = append([]byte(nil), r.Records()...)
-		p.counts, p.question, p.saved = r.counts, r.question, r.saved
-		return &p
-	case s.sameFlags(&p):
+	if s != nil && (s.counts != r.counts || len(s.records) != len(r.Records())) {
+		s = nil
+	}
+	if s != nil && s.Rcode == r.Rcode && s.Authoritative == r.Authoritative && s.Truncated == r.Truncated &&
+		s.RecursionAvailable == r.RecursionAvailable && s.Authenticated == r.Authenticated {
 		return s
 	}
-	p.records, p.options, p.mx = s.records, s.options, s.mx
-	p.counts, p.question, p.saved = s.counts, s.question, s.saved
-	return &p
-}
-
-// sameFlags reports whether two replies differ in nothing but records and options.
-func (p *Packed) sameFlags(other *Packed) bool {
-	return p.Rcode == other.Rcode && p.Authoritative == other.Authoritative && p.Truncated == other.Truncated &&
-		p.RecursionAvailable == other.RecursionAvailable && p.Authenticated == other.Authenticated
+	p := &Packed{counts: r.counts, question: r.question, saved: r.saved}
+	if s != nil {
+		*p = *s
+	} else {
+		p.records = append([]byte(nil), r.Records()...)
+	}
+	p.Rcode, p.Authoritative, p.Truncated = r.Rcode, r.Authoritative, r.Truncated
+	p.RecursionAvailable, p.Authenticated = r.RecursionAvailable, r.Authenticated
+	return p
 }
 
 // SetTTL gives all records one TTL, in seconds.

@@ -116,13 +116,13 @@ func (in *inbox) to(i int, bound netip.AddrPort) netip.AddrPort {
 	return bound
 }
 
-// peer copies who sent datagram i, and to what address, so that an answer can follow later.
-func (in *inbox) peer(i int) peer {
-	p := peer{name: in.names[i], nameLen: in.headers[i].Namelen}
+// keep copies who sent datagram i, and to what address, so that an answer can follow later.
+func (in *inbox) keep(i int, p *peer) {
+	p.name, p.header.Namelen, p.header.Controllen = in.names[i], in.headers[i].Namelen, 0
+	p.header.Name, p.header.Control = (*byte)(unsafe.Pointer(&p.name)), nil
 	if in.headers[i].Control != nil {
-		p.control, p.controlLen = in.control[i], int(in.headers[i].Controllen)
+		p.control, p.header.Control, p.header.Controllen = in.control[i], &p.control[0], in.headers[i].Controllen
 	}
-	return p
 }
 
 // outbox collects replies and sends them together.
@@ -195,34 +195,37 @@ func (out *outbox) sendNow(fd uintptr) bool {
 	return true
 }
 
-// peer is who gets the answer to a parked query, and from which address.
+// peer is who gets the answer to a parked query, and from which address. It is not to be copied.
 type peer struct {
-	name       unix.RawSockaddrInet6
-	nameLen    uint32
-	control    ancillary
-	controlLen int
+	header  unix.Msghdr
+	name    unix.RawSockaddrInet6
+	control ancillary
+	vector  unix.Iovec
+	errno   syscall.Errno
+	write   func(fd uintptr) bool
 }
 
 // send sends one datagram; it waits while the socket takes no more.
 func (p *peer) send(raw syscall.RawConn, reply []byte) error {
-	var vector unix.Iovec
-	vector.Base = &reply[0]
-	vector.SetLen(len(reply))
-	h := unix.Msghdr{Name: (*byte)(unsafe.Pointer(&p.name)), Namelen: p.nameLen, Iov: &vector}
-	h.SetIovlen(1)
-	if p.controlLen > 0 {
-		h.Control = &p.control[0]
-		h.SetControllen(p.controlLen)
+	p.vector.Base = &reply[0]
+	p.vector.SetLen(len(reply))
+	p.header.Iov = &p.vector
+	p.header.SetIovlen(1)
+	if p.write == nil {
+		p.write = p.sendNow
 	}
-	var errno syscall.Errno
-	err := raw.Write(func(fd uintptr) bool {
-		for errno = unix.EINTR; errno == unix.EINTR; {
-			_, _, errno = unix.Syscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&h)), unix.MSG_DONTWAIT)
-		}
-		return errno != unix.EAGAIN
-	})
-	if err == nil && errno != 0 {
-		err = errno
+	err := raw.Write(p.write)
+	p.vector.Base = nil
+	if err == nil && p.errno != 0 {
+		err = p.errno
 	}
 	return err
+}
+
+// sendNow is send without waiting; it reports whether there is no need to.
+func (p *peer) sendNow(fd uintptr) bool {
+	for p.errno = unix.EINTR; p.errno == unix.EINTR; {
+		_, _, p.errno = unix.Syscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&p.header)), unix.MSG_DONTWAIT)
+	}
+	return p.errno != unix.EAGAIN
 }

@@ -104,7 +104,7 @@ func (l *udpLoop) answer() {
 		l.arrived(from, l.in.to(i, l.local), now)
 		reply, later := l.respond(l.in.packet(i), l.out.room())
 		if later != nil {
-			l.park(later, l.in.peer(i))
+			l.park(later, i)
 		}
 		if reply != nil && l.out.add(reply, l.in, i) {
 			l.flush()
@@ -120,10 +120,11 @@ func (l *udpLoop) flush() {
 	}
 }
 
-// park lets a query go on elsewhere; its answer is sent from there.
-func (l *udpLoop) park(p *parked, to peer) {
+// park lets the query of datagram i go on elsewhere; its answer is sent from there.
+func (l *udpLoop) park(p *parked, i int) {
 	l.waiting.Add(1)
-	p.exit, p.peer = l, to
+	p.exit = l
+	l.in.keep(i, &p.peer)
 	p.goOn()
 }
 

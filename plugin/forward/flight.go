@@ -11,7 +11,7 @@ import (
 )
 
 // flight is one question on its way to one server after the other, and who waits for it. The servers' goroutines move it
-// on; one at a time has it.
+// on; one at a time has it. It is used again for another question: when it has ended, no server has it any more.
 type flight struct {
 	forward  *Forward
 	key      string
@@ -33,8 +33,13 @@ type flight struct {
 // patience is how long servers are asked for one question.
 const patience = 5 * time.Second
 
-func newFlight(f *Forward, key string, w waiter, over message.Transport) *flight {
-	fl := &flight{forward: f, key: key, over: over}
+// flight returns one that is free, or a new one, for a query that waits.
+func (f *Forward) flight(key []byte, w waiter, over message.Transport) *flight {
+	fl, ok := f.landed.Get().(*flight)
+	if !ok {
+		fl = new(flight)
+	}
+	*fl = flight{forward: f, key: string(key), over: over}
 	fl.first[0] = w
 	fl.waiters = fl.first[:]
 	return fl
@@ -158,6 +163,9 @@ func (fl *flight) end(reply *message.Packed, err error) {
 			fl.forward.give(w, reply, fl.over)
 		}
 	}
+	f := fl.forward
+	*fl = flight{}
+	f.landed.Put(fl)
 }
 
 // errNoHealthy is the error of a question for which there is no server that could be asked.

@@ -32,6 +32,7 @@ type Forward struct {
 
 	mu      sync.Mutex
 	flights map[string]*flight // by what is asked
+	landed  sync.Pool          // of *flight
 }
 
 // New makes the steps of a forward directive, one for each of its lines.
@@ -137,7 +138,7 @@ func (f *Forward) join(w waiter, over message.Transport) {
 		f.mu.Unlock()
 		return
 	}
-	fl := newFlight(f, string(key), w, over)
+	fl := f.flight(key, w, over)
 	f.flights[fl.key] = fl
 	f.mu.Unlock()
 	fl.begin()
