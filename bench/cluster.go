@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	core "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 )
@@ -69,10 +70,28 @@ func create(ctx context.Context, client kubernetes.Interface, i int) error {
 	if headless(i) {
 		s.Spec.ClusterIP = core.ClusterIPNone
 	}
-	if _, err := client.CoreV1().Services(namespace(i)).Create(ctx, s, meta.CreateOptions{}); err != nil {
+	err := persist(func() error {
+		_, err := client.CoreV1().Services(namespace(i)).Create(ctx, s, meta.CreateOptions{})
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	_, err := client.DiscoveryV1().EndpointSlices(namespace(i)).Create(ctx, slice(i), meta.CreateOptions{})
+	return persist(func() error {
+		_, err := client.DiscoveryV1().EndpointSlices(namespace(i)).Create(ctx, slice(i), meta.CreateOptions{})
+		return err
+	})
+}
+
+// persist tries again where the API server had no time, as it happens on a machine that does other things too.
+func persist(create func() error) error {
+	const tries = 5
+	err := create()
+	for n := 1; n < tries && (apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err)); n++ {
+		if err = create(); apierrors.IsAlreadyExists(err) {
+			return nil // the try before did it
+		}
+	}
 	return err
 }
 
