@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"math/rand/v2"
+	"net"
 	"net/netip"
 	"time"
 
@@ -47,107 +49,66 @@ func sctpPacket(from, to uint16, verification uint32, chunk byte, text string) [
 
 // sctp is a packet that came.
 type sctp struct {
-	source   netip.Addr
 	from, to uint16
 	chunk    byte
 	text     string
 }
 
-func parseSCTP(b []byte, source unix.Sockaddr) (p sctp, ok bool) {
-	if four, isFour := source.(*unix.SockaddrInet4); isFour {
-		p.source = netip.AddrFrom4(four.Addr)
-		b = b[min(len(b), 20):] // raw sockets of IPv4 give the header too
-	} else {
-		p.source = netip.AddrFrom16(source.(*unix.SockaddrInet6).Addr)
-	}
+func parseSCTP(b []byte) (p sctp, ok bool) {
 	if len(b) < 32 {
 		return p, false
 	}
 	p.from, p.to, p.chunk = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:]), b[12]
-	if len(b) > 36 {
-		p.text = string(b[36:min(len(b), 12+int(binary.BigEndian.Uint16(b[14:])))])
+	if end := 12 + int(binary.BigEndian.Uint16(b[14:])); end > 36 && end <= len(b) {
+		p.text = string(b[36:end])
 	}
 	return p, true
 }
 
-func sctpSocket(to netip.Addr) (int, error) {
-	family := unix.AF_INET6
-	if to.Is4() {
-		family = unix.AF_INET
-	}
-	return unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
-}
-
-func sockaddr(a netip.Addr) unix.Sockaddr {
-	if a.Is4() {
-		return &unix.SockaddrInet4{Addr: a.As4()}
-	}
-	return &unix.SockaddrInet6{Addr: a.As16()}
-}
-
-// serveSCTP answers INITs to a port.
-func (s *Space) serveSCTP(port uint16) (stop func(), err error) {
-	var sockets []int
-	for _, address := range addresses[s.Name] {
-		a := netip.MustParseAddr(address)
-		fd, err := sctpSocket(a)
-		if err == nil {
-			err = unix.Bind(fd, sockaddr(a))
-		}
-		if err != nil {
-			return nil, err
-		}
-		sockets = append(sockets, fd)
-		go s.answerSCTP(fd, port)
-	}
-	return func() {
-		for _, fd := range sockets {
-			unix.Shutdown(fd, unix.SHUT_RDWR)
-		}
-	}, nil
-}
-
-func (s *Space) answerSCTP(fd int, port uint16) {
-	defer unix.Close(fd)
+// answerSCTP answers INITs to a port.
+func (s *Space) answerSCTP(conn net.PacketConn, port uint16) {
 	buffer := make([]byte, 4096)
 	for {
-		n, from, err := unix.Recvfrom(fd, buffer, 0)
-		if err != nil || n == 0 {
+		n, client, err := conn.ReadFrom(buffer)
+		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if p, ok := parseSCTP(buffer[:n], from); ok && p.to == port && p.chunk == chunkInit {
-			reply := sctpPacket(port, p.from, tag, chunkInitAck, s.Name+" sees "+p.source.String())
-			unix.Sendto(fd, reply, 0, sockaddr(p.source))
+		if p, ok := parseSCTP(buffer[:n]); err == nil && ok && p.to == port && p.chunk == chunkInit {
+			conn.WriteTo(sctpPacket(port, p.from, tag, chunkInitAck, s.Name+" sees "+client.String()), client)
 		}
 	}
 }
 
 // askSCTP sends INIT and waits for INIT ACK.
 func askSCTP(to netip.AddrPort) (string, error) {
-	fd, err := sctpSocket(to.Addr())
+	conn, err := net.Dial(rawSCTP(to.Addr()), to.Addr().String())
 	if err != nil {
 		return "", err
 	}
-	defer unix.Close(fd)
-	if err := unix.Connect(fd, sockaddr(to.Addr())); err != nil {
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(Patience)); err != nil {
 		return "", err
 	}
-	port := uint16(20000 + time.Now().UnixNano()%40000)
-	if _, err := unix.Write(fd, sctpPacket(port, to.Port(), 0, chunkInit, "")); err != nil && !errors.Is(err, unix.EPERM) {
+	port := uint16(20000 + rand.IntN(40000))
+	if _, err := conn.Write(sctpPacket(port, to.Port(), 0, chunkInit, "")); err != nil && !errors.Is(err, unix.EPERM) {
 		return "", err
 	}
 	buffer := make([]byte, 4096)
-	for end := time.Now().Add(Patience); ; {
-		wait := unix.NsecToTimeval(max(time.Until(end), time.Microsecond).Nanoseconds())
-		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait); err != nil {
-			return "", err
-		}
-		n, from, err := unix.Recvfrom(fd, buffer, 0)
+	for {
+		n, _, err := conn.(net.PacketConn).ReadFrom(buffer) // Read would give the header of IPv4 too
 		if err != nil {
 			return "", err
 		}
-		if p, ok := parseSCTP(buffer[:n], from); ok && p.to == port && p.from == to.Port() && p.chunk == chunkInitAck {
+		if p, ok := parseSCTP(buffer[:n]); ok && p.to == port && p.from == to.Port() && p.chunk == chunkInitAck {
 			return p.text, nil
 		}
 	}
+}
+
+// rawSCTP is the network of a raw socket.
+func rawSCTP(a netip.Addr) string {
+	if a.Is4() {
+		return "ip4:132"
+	}
+	return "ip6:132"
 }

@@ -28,13 +28,10 @@ const patienceTCP = Patience + time.Second
 // told "NAME sees SOURCE", the address it came from.
 func (s *Space) Serve(p cluster.Protocol, port uint16) (stop func(), err error) {
 	err = s.Do(func() error {
-		switch p {
-		case cluster.TCP:
+		if p == cluster.TCP {
 			stop, err = s.serveTCP(port)
-		case cluster.UDP:
-			stop, err = s.serveUDP(port)
-		default:
-			stop, err = s.serveSCTP(port)
+		} else {
+			stop, err = s.serveDatagrams(p, port)
 		}
 		return err
 	})
@@ -85,22 +82,32 @@ func (s *Space) hold(conn net.Conn) {
 	}
 }
 
-// serveUDP answers datagrams. It has a socket for each address, so that an answer leaves from the one that was asked.
-func (s *Space) serveUDP(port uint16) (stop func(), err error) {
+// serveDatagrams answers datagrams, or what SCTP begins with. It has a socket for each address, so that an answer leaves
+// from the one that was asked.
+func (s *Space) serveDatagrams(p cluster.Protocol, port uint16) (stop func(), err error) {
 	var conns []net.PacketConn
 	stop = func() {
 		for _, c := range conns {
 			c.Close()
 		}
 	}
-	for _, address := range addresses[s.Name] {
-		conn, err := net.ListenPacket("udp", net.JoinHostPort(address, strconv.Itoa(int(port))))
+	for _, text := range addresses[s.Name] {
+		address := netip.MustParseAddr(text)
+		network, at := "udp", netip.AddrPortFrom(address, port).String()
+		if p == cluster.SCTP {
+			network, at = rawSCTP(address), text
+		}
+		conn, err := net.ListenPacket(network, at)
 		if err != nil {
 			stop()
 			return nil, err
 		}
 		conns = append(conns, conn)
-		go s.answerUDP(conn)
+		if p == cluster.SCTP {
+			go s.answerSCTP(conn, port)
+		} else {
+			go s.answerUDP(conn)
+		}
 	}
 	return stop, nil
 }

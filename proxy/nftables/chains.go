@@ -238,7 +238,7 @@ func stickyChain(f *family, r *proxy.Route, first setID, ids map[netip.AddrPort]
 		c.rules = append(c.rules, when("", s.protocol(), oneIn(len(list)-i), s.client(ids[e]), s.remember(), s.translate(e)))
 	}
 	// Where the set is full, remember does not match.
-	c.rules = append(c.rules, when("too many clients", jumpTo(expr.VerdictGoto, s.key.chain(spreadName(first, classOf(len(list)))))))
+	c.rules = append(c.rules, when("too many clients", goTo(s.key.chain(spreadName(first, classOf(len(list)))))))
 	return c
 }
 

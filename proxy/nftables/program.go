@@ -19,7 +19,10 @@ import (
 //	                              |-> split ----> balance
 //	                              |         `---> local-balance -> local-spread-2
 //	                     nodeports -> nodeport-frontend, nodeport-split: the same with the address zero as key
+//	unrouted-prerouting, unrouted-output -> unrouted
 //	postrouting
+//
+// What is rejected or dropped because nobody serves it comes after everybody's translation of destinations, others' too.
 type program struct {
 	family  *family
 	node    *proxy.Node
@@ -49,14 +52,24 @@ type rule struct {
 // of them get more than their share stays below one part in a thousand.
 const tries = 6
 
+// Priorities of the base chains. Sources that are shut out are dropped with the routing, at the priority of destination NAT.
+const (
+	priorityRoute    = -100
+	priorityUnrouted = -90
+	prioritySource   = 100
+)
+
 // write makes the chains of the program.
 func (p *program) write() []chain {
 	p.chains = nil
-	p.base("prerouting", unix.NF_INET_PRE_ROUTING, -100, "", jump("services"))
-	p.base("output", unix.NF_INET_LOCAL_OUT, -100, "", jump("services"))
+	p.base("prerouting", unix.NF_INET_PRE_ROUTING, priorityRoute, when("", jump("services")))
+	p.base("output", unix.NF_INET_LOCAL_OUT, priorityRoute, when("", jump("services")))
+	p.base("unrouted-prerouting", unix.NF_INET_PRE_ROUTING, priorityUnrouted, when("", jump("unrouted")))
+	p.base("unrouted-output", unix.NF_INET_LOCAL_OUT, priorityUnrouted, when("", jump("unrouted")))
 	p.postrouting()
 	p.chain("refuse", rule{exprs: []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: p.family.unreachable}}})
 	p.services()
+	p.unrouted()
 	for _, k := range []key{{p.family, false}, {p.family, true}} {
 		p.frontend(k)
 		p.split(k)
@@ -70,64 +83,82 @@ func (p *program) chain(name string, rules ...rule) {
 	p.chains = append(p.chains, chain{name: name, rules: rules})
 }
 
-func (p *program) base(name string, number, priority int32, comment string, parts ...[]expr.Any) {
-	p.chains = append(p.chains, chain{name, &hook{number, priority}, []rule{when(comment, parts...)}})
+func (p *program) base(name string, number, priority int32, rules ...rule) {
+	p.chains = append(p.chains, chain{name, &hook{number, priority}, rules})
 }
 
 func (p *program) postrouting() {
 	k := key{p.family, false}
-	p.chains = append(p.chains, chain{"postrouting", &hook{unix.NF_INET_POST_ROUTING, 100}, []rule{
+	p.base("postrouting", unix.NF_INET_POST_ROUTING, prioritySource,
 		when("", p.marked(), p.setMark(0xffffffff, p.mark), masquerade()),
-		when("an endpoint that reaches itself", translated(), k.sourceFirst(), member(hairpins), masquerade()),
-	}})
+		when("an endpoint that reaches itself", translated(), k.sourceFirst(), member(hairpins), masquerade()))
 }
 
 // services sends a packet to whatever it is addressed to.
 func (p *program) services() {
-	k, n := key{p.family, false}, key{p.family, true}
-	rules := []rule{
-		when("", k.load(), member(frontends), jumpTo(expr.VerdictGoto, "frontend")),
-		when("", k.load(), member(split), jumpTo(expr.VerdictGoto, "split")),
+	p.chain("services", append(p.sorts(key{p.family, false}), p.toNodePorts("nodeports")...)...)
+	p.chain("nodeports", p.sorts(key{p.family, true})...)
+}
+
+// sorts are the rules that tell the sorts of frontends.
+func (p *program) sorts(k key) []rule {
+	return []rule{
+		when("", k.load(), verdictOf(guards)),
+		when("", k.load(), member(frontends), goTo(k.chain("frontend"))),
+		when("", k.load(), member(split), goTo(k.chain("split"))),
 	}
+}
+
+// toNodePorts are the rules that know the addresses on which NodePorts are open.
+func (p *program) toNodePorts(chain string) (rules []rule) {
 	for _, prefix := range p.node.NodePorts {
 		if p.family.has(prefix.Addr()) {
 			rules = append(rules, when("", p.inside(prefix, p.family.destination),
-				p.outside(p.family.loopback, p.family.destination), p.local("destination"), jumpTo(expr.VerdictGoto, "nodeports")))
+				p.outside(p.family.loopback, p.family.destination), p.local("destination"), goTo(chain)))
 		}
 	}
-	p.chain("nodeports",
-		when("", n.load(), member(frontends), jumpTo(expr.VerdictGoto, n.chain("frontend"))),
-		when("", n.load(), member(split), jumpTo(expr.VerdictGoto, n.chain("split"))))
-	rules = append(rules, when("a port that the Service does not have",
-		p.address(p.family.destination), member(clusterIPs), jumpTo(expr.VerdictGoto, "refuse")))
+	return rules
+}
+
+// unrouted ends what nobody serves.
+func (p *program) unrouted() {
+	unserved := func(k key) []rule {
+		return []rule{
+			when("nobody serves it", k.load(), member(rejected), goTo("refuse")),
+			when("nobody serves it here", k.load(), member(dropped), drop()),
+		}
+	}
+	rules := append(unserved(key{p.family, false}), p.toNodePorts("unrouted-nodeports")...)
+	rules = append(rules, when("a port that the Service does not have", p.address(p.family.destination), member(clusterIPs), goTo("refuse")))
 	for _, prefix := range p.node.ServiceRanges {
 		if p.family.has(prefix.Addr()) {
 			rules = append(rules, when("no Service has this address (yet)", p.inside(prefix, p.family.destination), drop()))
 		}
 	}
-	p.chain("services", rules...)
+	p.chain("unrouted", rules...)
+	p.chain("unrouted-nodeports", unserved(key{p.family, true})...)
 }
 
 // frontend decides who is masqueraded.
 func (p *program) frontend(k key) {
-	rules := []rule{when("", k.load(), verdictOf(guards))}
+	var rules []rule
 	if p.node.Pods.Knows(p.family.loopback.Addr()) {
 		rules = append(rules, when("", p.fromPods(false), k.load(), member(foreign), p.setMark(^p.mark, p.mark)))
 	}
 	p.chain(k.chain("frontend"), append(rules,
 		when("", k.load(), member(masqueraded), p.setMark(^p.mark, p.mark)),
-		when("", jumpTo(expr.VerdictGoto, k.chain("balance"))))...)
+		when("", goTo(k.chain("balance"))))...)
 }
 
 // split decides by where a connection comes from.
 func (p *program) split(k key) {
-	rules := []rule{when("", k.load(), verdictOf(guards))}
+	var rules []rule
 	if p.node.Pods.Knows(p.family.loopback.Addr()) {
-		rules = append(rules, when("Pods of the cluster", p.fromPods(true), jumpTo(expr.VerdictGoto, k.chain("balance"))))
+		rules = append(rules, when("Pods of the cluster", p.fromPods(true), goTo(k.chain("balance"))))
 	}
 	p.chain(k.chain("split"), append(rules,
-		when("the node itself", p.local("source"), p.setMark(^p.mark, p.mark), jumpTo(expr.VerdictGoto, k.chain("balance"))),
-		when("everyone else", jumpTo(expr.VerdictGoto, k.chain("local-balance"))))...)
+		when("the node itself", p.local("source"), p.setMark(^p.mark, p.mark), goTo(k.chain("balance"))),
+		when("everyone else", goTo(k.chain("local-balance"))))...)
 }
 
 // balance finds out how many endpoints there are, and makes the chains that choose one.
@@ -135,14 +166,10 @@ func (p *program) balance(k key, name string, first, affine setID, n class) {
 	var rules []rule
 	for c := range n {
 		spread := k.chain(spreadName(first, c))
-		rules = append(rules, when("", k.load(), member(first+setID(c)), jumpTo(expr.VerdictGoto, spread)))
+		rules = append(rules, when("", k.load(), member(first+setID(c)), goTo(spread)))
 		p.spread(k, spread, c, first)
 	}
-	rules = append(rules, when("", k.load(), verdictOf(affine)))
-	if first == upTo {
-		rules = append(rules, when("", k.load(), member(rejected), jumpTo(expr.VerdictGoto, "refuse")))
-	}
-	p.chain(k.chain(name), append(rules, when("endpoints exist, but none that may be used", drop()))...)
+	p.chain(k.chain(name), append(rules, when("", k.load(), verdictOf(affine)))...)
 }
 
 func spreadName(first setID, c class) string {
@@ -252,6 +279,8 @@ func jumpTo(kind expr.VerdictKind, chain string) []expr.Any {
 }
 
 func jump(chain string) []expr.Any { return jumpTo(expr.VerdictJump, chain) }
+
+func goTo(chain string) []expr.Any { return jumpTo(expr.VerdictGoto, chain) }
 
 func drop() []expr.Any { return []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}} }
 

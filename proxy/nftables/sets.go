@@ -15,11 +15,12 @@ import (
 type setID uint8
 
 const (
-	frontends   setID = iota // every frontend but those of split
+	frontends   setID = iota // the frontends of proxy.Forward
 	split                    // the frontends of proxy.Split
-	foreign                  // whom proxy.Foreign masquerades
-	masqueraded              // whom proxy.Always masquerades
+	foreign                  // those where proxy.Foreign is masqueraded
+	masqueraded              // those where proxy.Always is
 	rejected                 // the frontends of proxy.Reject
+	dropped                  // those of proxy.Drop, and those of proxy.Split that have no endpoint for clients from outside
 	endpoints                // a frontend's endpoints, by slot
 	guards                   // the frontends that not everybody may use, and who may
 	sticky                   // the frontends with session affinity, and the chain of their endpoints
@@ -121,7 +122,7 @@ func setName(id setID) string {
 	case id >= upTo:
 		return fmt.Sprintf("up-to-%d", class(id-upTo).slots())
 	}
-	return [...]string{"frontends", "split", "foreign", "masqueraded", "rejected", "endpoints", "guards", "sticky",
+	return [...]string{"frontends", "split", "foreign", "masqueraded", "rejected", "dropped", "endpoints", "guards", "sticky",
 		"local-sticky", "affinity", "hairpins", "cluster-ips"}[id]
 }
 
@@ -138,6 +139,7 @@ func setComment(id setID) string {
 		"masqueraded, but not for Pods",
 		"masqueraded",
 		"nobody serves it",
+		"nobody serves it here",
 		"frontend and slot to endpoint; slots from 65536 are for clients from outside",
 		"who may use it",
 		"session affinity",

@@ -56,7 +56,7 @@ func (k *found) route(f proxy.Frontend, has *state) *proxy.Route {
 		r.Verdict = proxy.Reject
 	case has.sets&bit(split) != 0:
 		r.Verdict = proxy.Split
-	case len(has.endpoints) > 0:
+	case has.sets&bit(frontends) != 0:
 		r.Verdict = proxy.Forward
 	}
 	switch {

@@ -40,9 +40,9 @@ func stateOf(r *proxy.Route) state {
 	}
 	switch r.Verdict {
 	case proxy.Reject:
-		s.sets = bit(frontends) | bit(rejected)
+		s.sets = bit(rejected)
 	case proxy.Drop:
-		s.sets = bit(frontends)
+		s.sets = bit(dropped)
 	case proxy.Forward:
 		s.sets = bit(frontends)
 		switch r.Masquerade {
@@ -54,6 +54,9 @@ func stateOf(r *proxy.Route) state {
 		s.endpoints = capped(r.Endpoints)
 	case proxy.Split:
 		s.sets = bit(split)
+		if len(r.Local) == 0 {
+			s.sets |= bit(dropped)
+		}
 		s.endpoints, s.local = capped(r.Endpoints), capped(r.Local)
 	}
 	s.sticky = s.choice(r, upTo, s.endpoints)

@@ -81,9 +81,9 @@ func TestElementsOfRoutes(t *testing.T) {
 		want  model
 	}{
 		{"reject", proxy.Route{Frontend: web, Verdict: proxy.Reject},
-			model{"2 frontends " + key: "", "2 rejected " + key: ""}},
+			model{"2 rejected " + key: ""}},
 		{"drop", proxy.Route{Frontend: web, Verdict: proxy.Drop},
-			model{"2 frontends " + key: ""}},
+			model{"2 dropped " + key: ""}},
 		{"forward to two", proxy.Route{Frontend: web, Verdict: proxy.Forward, Endpoints: ports("10.1.0.1:8080", "10.1.0.2:8080")},
 			model{
 				"2 frontends " + key: "", "2 up-to-2 " + key: "",
@@ -112,6 +112,11 @@ func TestElementsOfRoutes(t *testing.T) {
 			"2 endpoints " + key + "01000000": "0a01000200500000",
 			"2 endpoints " + key + "00000100": "0a01000200500000",
 		}},
+		{"split, nobody for outsiders", proxy.Route{Frontend: web, Verdict: proxy.Split, Endpoints: ports("10.1.0.1:80")},
+			model{
+				"2 split " + key: "", "2 dropped " + key: "", "2 up-to-1 " + key: "",
+				"2 endpoints " + key + "00000000": "0a01000100500000",
+			}},
 		{"session affinity", proxy.Route{Frontend: web, Verdict: proxy.Forward, Affinity: 60, Endpoints: ports("10.1.0.1:80")},
 			model{
 				"2 frontends " + key: "", "2 sticky " + key: "sticky-tcp-80-10.96.0.10",

@@ -14,6 +14,7 @@ func (t *Tables) Sync(w *proxy.Wanted) error {
 	if err := t.sync(s, w); err != nil {
 		return err
 	}
+	t.tx = t.tx.rested()
 	t.synced = true
 	return nil
 }

@@ -113,6 +113,7 @@ func (t *Tables) Apply(c *proxy.Changes) error {
 	if err := t.apply(c); err != nil {
 		return err
 	}
+	t.tx = t.tx.rested()
 	t.synced = true
 	return nil
 }

@@ -84,6 +84,23 @@ func (p *part) touch(id setID) *elements {
 	return e
 }
 
+// keeps is how many bytes of memory an empty transaction may hold on to, for the next change of a few endpoints.
+const keeps = 64 << 10
+
+// rested is t, or a new one where t has grown large over what it was used for.
+func (t *transaction) rested() *transaction {
+	held := cap(t.messages.Bytes())
+	for i := range t.parts {
+		for _, e := range t.parts[i].changes {
+			held += cap(e.gone) + cap(e.come)
+		}
+	}
+	if held <= keeps {
+		return t
+	}
+	return &transaction{table: t.table, parts: [2]part{{family: t.parts[0].family}, {family: t.parts[1].family}}}
+}
+
 // large reports whether it is time to carry out what there is.
 func (t *transaction) large() bool { return t.parts[0].size+t.parts[1].size+t.messages.Size() > chunk }
 
@@ -113,17 +130,9 @@ func (t *transaction) finish(p *part) {
 		e := &p.changes[id]
 		t.elements(p.family, unix.NFT_MSG_DELSETELEM, id, e.gone)
 		t.elements(p.family, unix.NFT_MSG_NEWSETELEM, id, e.come)
-		e.gone, e.come = emptied(e.gone), emptied(e.come)
+		e.gone, e.come = e.gone[:0], e.come[:0]
 	}
 	p.touched, p.size = p.touched[:0], 0
-}
-
-// emptied keeps a buffer's memory where it is not much.
-func emptied(b []byte) []byte {
-	if cap(b) > 4096 {
-		return nil
-	}
-	return b[:0]
 }
 
 func (t *transaction) elements(f *family, kind uint16, id setID, list []byte) {
