@@ -42,7 +42,7 @@ func Parse(block *config.Block, d *config.Directive) (Options, error) {
 		var dropped []string
 		o.Zones, dropped = block.ZonesOr(args[:len(args)-1])
 		for _, zone := range dropped {
-			o.Warnings = append(o.Warnings, fmt.Sprintf("%q is not a zone and is left out", zone))
+			o.Warnings = append(o.Warnings, fmt.Sprintf("%s: %q is not a zone and is left out", pos, zone))
 		}
 		from, named := strings.CutPrefix(last, "@")
 		if named {

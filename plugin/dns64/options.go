@@ -1,6 +1,7 @@
 package dns64
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 
@@ -45,7 +46,8 @@ func Parse(d *config.Directive) (Options, error) {
 				return o, err
 			}
 			for c.NextBlock() {
-				o.Warnings = append(o.Warnings, "\""+c.Val()+"\" has no effect behind a prefix: put the prefix into the braces too")
+				pos := config.Pos{File: c.File(), Line: c.Line()}
+				o.Warnings = append(o.Warnings, fmt.Sprintf("%s: %q has no effect behind a prefix: put the prefix into the braces too", pos, c.Val()))
 			}
 			continue
 		}

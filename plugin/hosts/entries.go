@@ -1,10 +1,8 @@
 package hosts
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
-	"io"
 	"net/netip"
 	"slices"
 
@@ -53,79 +51,43 @@ type reader struct {
 const maxField = 1024
 
 // read reads the text: lines of an address and names, what follows a # does not count. As in CoreDNS, a line that does not
-// begin with an address and a name that is none are left out without a word. The error is the source's.
-func (r *reader) read(text io.Reader) (*entries, error) {
+// begin with an address and a name that is none are left out without a word.
+func (r *reader) read(text []byte) *entries {
 	r.entries = &entries{
 		names: map[message.Name]addresses{}, wild: map[message.Name]addresses{}, ptrs: map[netip.Addr][]message.Name{},
 	}
-	in := bufio.NewReader(text)
-	for number := 1; ; number++ {
-		err := r.line(in, number)
-		switch err {
-		case nil:
-		case io.EOF:
-			return r.entries, nil
-		default:
-			return nil, fmt.Errorf("%s, line %d: %w", r.source, number, err)
-		}
+	number := 0
+	for line := range bytes.Lines(text) {
+		number++
+		line, _, _ = bytes.Cut(line, []byte("#"))
+		r.line(bytes.FieldsFunc(line, blank), number)
 	}
+	return r.entries
 }
 
-// line reads one line, field by field so that it may be of any length.
-func (r *reader) line(in *bufio.Reader, number int) error {
-	var addr netip.Addr
-	for index := 0; ; {
-		field, long, end, err := nextField(in)
-		switch {
-		case len(field) == 0:
-		case index == 0 && long:
-			r.warn(fmt.Sprintf("%s, line %d: address longer than %d bytes, dropping the line", r.source, number, maxField))
-		case index == 0:
-			if addr = parseAddr(field); addr.IsValid() {
-				r.lines++
-			} else {
-				r.others++
-			}
-		case addr.IsValid() && long:
+func blank(c rune) bool { return c == ' ' || '\t' <= c && c <= '\r' }
+
+// line reads the fields of one line.
+func (r *reader) line(fields [][]byte, number int) {
+	if len(fields) == 0 {
+		return
+	}
+	if len(fields[0]) > maxField {
+		r.warn(fmt.Sprintf("%s, line %d: address longer than %d bytes, dropping the line", r.source, number, maxField))
+		return
+	}
+	addr := parseAddr(fields[0])
+	if !addr.IsValid() {
+		r.others++
+		return
+	}
+	r.lines++
+	for _, field := range fields[1:] {
+		if len(field) > maxField {
 			r.warn(fmt.Sprintf("%s, line %d: name longer than %d bytes, dropping the name", r.source, number, maxField))
-		case addr.IsValid():
-			r.name(addr, field)
+			continue
 		}
-		if len(field) > 0 {
-			index++
-		}
-		if end || err != nil {
-			return err
-		}
-	}
-}
-
-// nextField reads up to the blank that ends a field, or to the end of the line, where end is true. Of a long field only
-// the beginning is returned.
-func nextField(in *bufio.Reader) (field []byte, long, end bool, err error) {
-	for {
-		c, err := in.ReadByte()
-		switch {
-		case err != nil || c == '\n':
-			return field, long, true, err
-		case c == '#':
-			return field, long, true, skipLine(in)
-		case c == ' ' || '\t' <= c && c <= '\r':
-			return field, long, false, nil
-		case len(field) == maxField:
-			long = true
-		default:
-			field = append(field, c)
-		}
-	}
-}
-
-// skipLine reads to the end of the line.
-func skipLine(in *bufio.Reader) error {
-	for {
-		if _, err := in.ReadSlice('\n'); err != bufio.ErrBufferFull {
-			return err
-		}
+		r.name(addr, field)
 	}
 }
 

@@ -76,12 +76,7 @@ var errNoHosts = errors.New("no line begins with an address")
 
 // readFile reads the file if it has another size or time than before.
 func (h *Hosts) readFile() error {
-	opened, err := os.Open(h.options.Path)
-	if err != nil {
-		return err
-	}
-	defer opened.Close()
-	info, err := opened.Stat()
+	info, err := os.Stat(h.options.Path)
 	if err != nil {
 		return err
 	}
@@ -89,11 +84,12 @@ func (h *Hosts) readFile() error {
 	if f.read && info.Size() == f.size && info.ModTime().Equal(f.modified) {
 		return nil
 	}
-	r := h.reader(fmt.Sprintf("Hosts file %q", h.options.Path))
-	read, err := r.read(opened)
+	text, err := os.ReadFile(h.options.Path)
 	if err != nil {
 		return err
 	}
+	r := h.reader(fmt.Sprintf("Hosts file %q", h.options.Path))
+	read := r.read(text)
 	if r.lines == 0 && r.others > 0 {
 		return fmt.Errorf("%s: %w", r.source, errNoHosts)
 	}

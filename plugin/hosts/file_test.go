@@ -45,7 +45,7 @@ func TestReload(t *testing.T) {
 			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
-		}, "10.0.0.22", "[WARNING] plugin/hosts: open /tmp/hosts: no such file or directory; the 2 entries that were read before stay\n"},
+		}, "10.0.0.22", "[WARNING] plugin/hosts: stat /tmp/hosts: no such file or directory; the 2 entries that were read before stay\n"},
 		{"no hosts file any more", put("<html>502 Bad Gateway\n</html>\n"), "10.0.0.22",
 			"[WARNING] plugin/hosts: Hosts file \"/tmp/hosts\": no line begins with an address; the 2 entries that were read before stay\n"},
 		{"back", put("10.0.0.3 a.example.org\n10.0.0.3 b.example.org"), "10.0.0.3", "[INFO] plugin/hosts: Hosts file \"/tmp/hosts\" can be read again\n"},
@@ -56,7 +56,7 @@ func TestReload(t *testing.T) {
 			if err := os.Mkdir(path, 0o755); err != nil {
 				t.Fatal(err)
 			}
-		}, "10.0.0.3", "[WARNING] plugin/hosts: Hosts file \"/tmp/hosts\", line 1: read /tmp/hosts: is a directory; the 4 entries that were read before stay\n"},
+		}, "10.0.0.3", "[WARNING] plugin/hosts: read /tmp/hosts: is a directory; the 4 entries that were read before stay\n"},
 		{"the old one again", func(t testing.TB) {
 			if err := os.Remove(path); err != nil {
 				t.Fatal(err)

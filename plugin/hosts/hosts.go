@@ -44,9 +44,7 @@ func New(o Options, e env.Env) (*Hosts, error) {
 	for _, warning := range o.Warnings {
 		h.log.Warn(warning)
 	}
-	if h.inline, err = h.reader("Inline hosts entries").read(strings.NewReader(strings.Join(o.Inline, "\n"))); err != nil {
-		return nil, err
-	}
+	h.inline = h.reader("Inline hosts entries").read([]byte(strings.Join(o.Inline, "\n")))
 	h.table.Store(newTable(o.TTL, h.inline))
 	return h, nil
 }

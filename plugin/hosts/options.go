@@ -60,7 +60,7 @@ func Parse(block *config.Block, d *config.Directive) (Options, error) {
 	}
 	var dropped []string
 	o.Zones, dropped = block.ZonesOr(args)
-	o.drop(dropped)
+	o.drop(d.Pos, dropped)
 	for c.NextBlock() {
 		if err := o.option(c); err != nil {
 			return o, err
@@ -89,20 +89,20 @@ func (o *Options) look() error {
 	return nil
 }
 
-func (o *Options) drop(zones []string) {
+func (o *Options) drop(pos config.Pos, zones []string) {
 	for _, zone := range zones {
-		o.Warnings = append(o.Warnings, fmt.Sprintf("%q is not a zone and is left out", zone))
+		o.Warnings = append(o.Warnings, fmt.Sprintf("%s: %q is not a zone and is left out", pos, zone))
 	}
 }
 
 // option reads one line of the block.
 func (o *Options) option(c *caddyfile.Dispenser) error {
-	line, name, args := c.Line(), c.Val(), c.RemainingArgs()
+	pos, name, args := config.Pos{File: c.File(), Line: c.Line()}, c.Val(), c.RemainingArgs()
 	switch name {
 	case "fallthrough":
 		zones, dropped := config.ParseFallthrough(args)
 		o.Fallthrough = zones
-		o.drop(dropped)
+		o.drop(pos, dropped)
 	case "fallthrough_unsupported":
 		if len(args) > 0 {
 			return c.ArgErr()
@@ -119,7 +119,7 @@ func (o *Options) option(c *caddyfile.Dispenser) error {
 			return c.Errf("unknown property '%s'", name)
 		}
 		if !parseAddr([]byte(name)).IsValid() {
-			o.Warnings = append(o.Warnings, fmt.Sprintf("line %d: %q is neither an option nor an address, the line has no effect", line, name))
+			o.Warnings = append(o.Warnings, fmt.Sprintf("%s: %q is neither an option nor an address, the line has no effect", pos, name))
 		}
 		o.Inline = append(o.Inline, strings.Join(append([]string{name}, args...), " "))
 	}

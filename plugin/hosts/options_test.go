@@ -40,7 +40,7 @@ func TestParse(t *testing.T) {
 			o.Path, o.Warnings = folder, []string{fmt.Sprintf("Hosts file %q is a directory", folder)}
 		})},
 		{"hosts /dev/null a..b c", plain(func(o *hosts.Options) {
-			o.Path, o.Zones, o.Warnings = "/dev/null", config.Zones{"c."}, []string{`"a..b" is not a zone and is left out`}
+			o.Path, o.Zones, o.Warnings = "/dev/null", config.Zones{"c."}, []string{`Corefile:2: "a..b" is not a zone and is left out`}
 		})},
 		{"hosts {\nttl 60 more\nreload 0s\nno_reverse\n10.0.0.1 a.example.org b\nfallthrough\nfallthrough_unsupported\n}", plain(func(o *hosts.Options) {
 			o.TTL, o.Reload, o.NoReverse, o.Unsupported = 60, 0, true, true
@@ -51,10 +51,10 @@ func TestParse(t *testing.T) {
 		})},
 		{"hosts {\nno_recursive\n::1 a\n}", plain(func(o *hosts.Options) {
 			o.Inline = []string{"no_recursive", "::1 a"}
-			o.Warnings = []string{`line 3: "no_recursive" is neither an option nor an address, the line has no effect`}
+			o.Warnings = []string{`Corefile:3: "no_recursive" is neither an option nor an address, the line has no effect`}
 		})},
 		{"hosts {\nfallthrough a..b\n::1 a\n}", plain(func(o *hosts.Options) {
-			o.Inline, o.Warnings = []string{"::1 a"}, []string{`"a..b" is not a zone and is left out`}
+			o.Inline, o.Warnings = []string{"::1 a"}, []string{`Corefile:3: "a..b" is not a zone and is left out`}
 		})},
 	}
 	for _, tt := range tests {

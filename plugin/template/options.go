@@ -1,6 +1,7 @@
 package template
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -125,7 +126,8 @@ func (p *parser) head(block *config.Block) error {
 
 func (p *parser) drop(zones []string) {
 	for _, zone := range zones {
-		p.options.Warnings = append(p.options.Warnings, strconv.Quote(zone)+" is not a zone and is left out")
+		pos := config.Pos{File: p.c.File(), Line: p.c.Line()}
+		p.options.Warnings = append(p.options.Warnings, fmt.Sprintf("%s: %q is not a zone and is left out", pos, zone))
 	}
 }
 
