@@ -29,7 +29,8 @@ type datagrams struct {
 	last    int32 // id of the port that was opened last
 	slots   [portSlots]*port
 	waiting queue
-	timer   *time.Timer // for the first of the waiting
+	timer   *time.Timer // for the first of the waiting who has to be told, or sent again
+	trip    roundTrip
 	sweep   *time.Timer // for ports that have served their time
 	letters letters
 
@@ -42,7 +43,7 @@ const portSlots = 128
 func (d *datagrams) init(s *Server) {
 	d.server = s
 	d.ports = make(map[int32]*port)
-	d.timer = time.AfterFunc(time.Hour, d.expire)
+	d.timer = time.AfterFunc(time.Hour, d.tick)
 	d.timer.Stop()
 	d.sweep = time.AfterFunc(time.Hour, d.retireOld)
 	d.sweep.Stop()
@@ -67,13 +68,13 @@ func (d *datagrams) ask(q *Question, a Asker) error {
 	p.port = port
 	p.setID(d.random.id(port.waiting))
 	port.waiting = append(port.waiting, p)
-	if d.waiting.push(p) {
-		d.timer.Reset(d.server.config.Read)
+	if first := d.waiting.push(p); first || d.waiting.once == p {
+		d.schedule(now)
 	}
 	d.mu.Unlock()
 	if err := port.send(p.packet); err != nil {
 		if port.take(p) {
-			// expire finds it in the queue and not in the port, and lets it be
+			// tick finds it in the queue and not in the port, and lets it be
 			return &net.OpError{Op: "write", Net: "udp", Source: port.local, Addr: d.server.udpAddr(), Err: err}
 		}
 	}
@@ -213,13 +214,14 @@ func (d *datagrams) reply(port *port, packet []byte, packer *message.Packer, now
 	switch {
 	case !believed:
 		d.server.metrics.wrong.Inc()
-	case d.finish(port, p):
+	case d.finish(port, p, now):
 		d.server.answered(p, reply, now)
 	}
 }
 
-// finish takes a question off all lists; it reports false if somebody else has done so.
-func (d *datagrams) finish(port *port, p *pending) bool {
+// finish takes a question off all lists, because of a reply that came now or, for the zero time, because there was none. It
+// reports false if somebody else has done so.
+func (d *datagrams) finish(port *port, p *pending, now time.Time) bool {
 	port.mu.Lock()
 	mine := port.take(p)
 	done := port.retired && len(port.waiting) == 0
@@ -232,6 +234,9 @@ func (d *datagrams) finish(port *port, p *pending) bool {
 	}
 	d.mu.Lock()
 	d.waiting.remove(p)
+	if mine && !now.IsZero() && !p.twice { // else it is not known which of the two was replied to
+		d.trip.took(now.Sub(p.asked))
+	}
 	if done {
 		d.forget(port)
 	}
@@ -264,8 +269,24 @@ func (d *datagrams) broken(port *port, cause error) {
 	}
 }
 
-// expire tells those who have waited for too long.
-func (d *datagrams) expire() {
+// schedule sets the timer for what is to be done next. The caller holds mu.
+func (d *datagrams) schedule(now time.Time) {
+	first := d.waiting.first
+	if first == nil {
+		return
+	}
+	at := first.deadline
+	if once := d.waiting.once; once != nil {
+		if again := once.asked.Add(d.trip.patience()); again.Before(at) {
+			at = again
+		}
+	}
+	d.timer.Reset(at.Sub(now))
+}
+
+// tick tells those who have waited for too long, and sends again what has had no reply for longer than usual: over UDP
+// questions get lost.
+func (d *datagrams) tick() {
 	now := time.Now()
 	d.mu.Lock()
 	late := d.waiting.before(now)
@@ -274,16 +295,21 @@ func (d *datagrams) expire() {
 			d.letters.doubt()
 		}
 	}
-	if first := d.waiting.first; first != nil {
-		d.timer.Reset(first.deadline.Sub(now))
-	}
+	again := d.waiting.again(now.Add(-d.trip.patience()))
+	d.schedule(now)
 	d.mu.Unlock()
 	for _, p := range late {
-		if d.finish(p.port, p) {
+		if d.finish(p.port, p, time.Time{}) {
 			p.asker.Answered(nil, &net.OpError{
 				Op: "read", Net: "udp", Source: p.port.local, Addr: d.server.udpAddr(), Err: os.ErrDeadlineExceeded,
 			})
 		}
+	}
+	if d.server.Suspect() {
+		return // more of the same does not help a server that is down
+	}
+	for _, p := range again {
+		p.port.sendAgain(p)
 	}
 }
 

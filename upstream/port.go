@@ -68,6 +68,17 @@ func (p *port) send(packet []byte) error {
 	}
 }
 
+// sendAgain sends a question that still waits here once more. It is the very same, so that it is no easier to forge a reply.
+func (p *port) sendAgain(q *pending) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.waiting {
+		if w == q {
+			p.send(q.packet) //nolint:errcheck // it has been sent before
+		}
+	}
+}
+
 func (p *port) receive(buffer []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -4,7 +4,10 @@ import "time"
 
 // queue holds questions in the order of their deadlines. All wait for the same time, so that it is the order in which they
 // were asked.
-type queue struct{ first, last *pending }
+type queue struct {
+	first, last *pending
+	once        *pending // the first one that has been sent only once
+}
 
 // push appends a question and reports whether it is the only one.
 func (q *queue) push(p *pending) bool {
@@ -15,6 +18,9 @@ func (q *queue) push(p *pending) bool {
 		q.last.next = p
 	}
 	q.last = p
+	if q.once == nil {
+		q.once = p
+	}
 	return q.first == p
 }
 
@@ -33,7 +39,20 @@ func (q *queue) remove(p *pending) {
 	} else {
 		p.next.prev = p.prev
 	}
+	if q.once == p {
+		q.once = p.next
+	}
 	p.prev, p.next, p.queued = nil, nil, false
+}
+
+// again takes the questions that were asked before a time, and have been sent only once, for sent twice, and returns them.
+func (q *queue) again(before time.Time) []*pending {
+	var list []*pending
+	for ; q.once != nil && !q.once.asked.After(before); q.once = q.once.next {
+		q.once.twice = true
+		list = append(list, q.once)
+	}
+	return list
 }
 
 // before takes out those whose deadline is not after now.
