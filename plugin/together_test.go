@@ -182,3 +182,26 @@ func TestAutopathWithoutPods(t *testing.T) {
 		}
 	}
 }
+
+// TestRewrittenTrouble: the line about an error has the name that could not be answered, the line of log the client's.
+func TestRewrittenTrouble(t *testing.T) {
+	setup, out, err := compile(t, ".:0 {\nbind 127.0.0.1\nerrors\nlog . \"{name} {type} {rcode}\"\nrewrite name a.test b.test\nrewrite rcode c.test SERVFAIL NXDOMAIN\n}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := served(t, setup)[0]
+	for name, want := range map[string]int{"A.test.": dns.RcodeServerFailure, "c.test.": dns.RcodeNameError} {
+		if m := ask(t, s, "tcp", name, dns.TypeA); m.Rcode != want || m.Question[0].Name != name {
+			t.Errorf("got %v", m)
+		}
+	}
+	lines := strings.Split(strings.TrimSpace(out.text()), "\n")
+	slices.Sort(lines)
+	const want = `[ERROR] plugin/errors: 2 b.test. A: plugin/rewrite: no next plugin found
+[ERROR] plugin/errors: 3 c.test. A: plugin/rewrite: no next plugin found
+[INFO] a.test. A SERVFAIL
+[INFO] c.test. A NXDOMAIN`
+	if got := strings.Join(lines, "\n"); got != want {
+		t.Errorf("printed\n%s\nwant\n%s", got, want)
+	}
+}

@@ -103,7 +103,9 @@ func (h *Hosts) reverse(t *table, q *message.Query, r *message.Reply) message.Ve
 	for _, name := range names {
 		r.Record(message.Answer, message.QuestionAt, message.TypePTR, h.options.TTL)
 		r.String(string(name))
-		r.End()
+		if !r.End() {
+			break // a block list has all its names at one address
+		}
 	}
 	return message.Done
 }

@@ -40,6 +40,7 @@ func (w *Rewrite) Serve(q *message.Query, r *message.Reply) message.Verdict {
 			break
 		}
 	}
+	c.q = nil
 	if q.Original != nil {
 		r.Restart(q)
 	}
@@ -63,7 +64,7 @@ func (w *Rewrite) Chaos() bool {
 
 // change is what the rules have done with one query, and want to be done with its reply.
 type change struct {
-	q       *message.Query
+	q       *message.Query // until the rules are through
 	log     *slog.Logger
 	text    string // the question's name, once a rule wanted to see it
 	changes []answerChange
