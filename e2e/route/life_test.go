@@ -53,7 +53,7 @@ func TestNftListsTheRulesetAndReadsIt(t *testing.T) {
 	if err := r.Set(busy()...); err != nil {
 		t.Fatal(err)
 	}
-	l.A.Ask(cluster.TCP, netip.AddrPortFrom(address("api", 0), 80)) // so that a client is remembered
+	l.A.Ask(cluster.TCP, netip.AddrPortFrom(address("api", 0), 80), Patience) // so that a client is remembered
 	before := l.Node1.nft(t, "-s", "list", "ruleset")
 	for _, want := range []string{"table ip waypost {", "table ip6 waypost {", "10.96.0.10 . tcp . 80", "0.0.0.0 . udp . 30080", "goto sticky-tcp-80-10.96.0.11"} {
 		if !strings.Contains(before, want) {
@@ -112,7 +112,7 @@ func TestSessionAffinity(t *testing.T) {
 			external := netip.AddrPortFrom(address("external", family), 80)
 			node := netip.AddrPortFrom(address("node-1", family), 30080)
 			who := func(s *Space, to netip.AddrPort) string {
-				name, _, _ := strings.Cut(s.Ask(cluster.TCP, to), " sees ")
+				name, _, _ := strings.Cut(s.Ask(cluster.TCP, to, Patience), " sees ")
 				return name
 			}
 			first := who(l.A, cluster1)
@@ -174,7 +174,7 @@ func TestSessionAffinityEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	to := netip.AddrPortFrom(address("web", 0), 80)
-	first := l.A.Ask(cluster.TCP, to)
+	first := l.A.Ask(cluster.TCP, to, Patience)
 	if !strings.Contains(l.Node1.nft(t, "list", "set", "ip", "waypost", "affinity"), addresses["a"][0]) {
 		t.Fatal("the client is not remembered")
 	}
@@ -186,7 +186,7 @@ func TestSessionAffinityEnds(t *testing.T) {
 		l.eventually(t, 5*time.Second, "the client is forgotten again", func() bool {
 			return !strings.Contains(l.Node1.nft(t, "list", "set", "ip", "waypost", "affinity"), addresses["a"][0])
 		})
-		if l.A.Ask(cluster.TCP, to) != first {
+		if l.A.Ask(cluster.TCP, to, Patience) != first {
 			other = true
 			break
 		}

@@ -80,13 +80,13 @@ func (s *Space) answerSCTP(conn net.PacketConn, port uint16) {
 }
 
 // askSCTP sends INIT and waits for INIT ACK.
-func askSCTP(to netip.AddrPort) (string, error) {
+func askSCTP(to netip.AddrPort, patience time.Duration) (string, error) {
 	conn, err := net.Dial(rawSCTP(to.Addr()), to.Addr().String())
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(Patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return "", err
 	}
 	port := uint16(20000 + rand.IntN(40000))

@@ -16,13 +16,16 @@ import (
 	"github.com/waypost/waypost/cluster"
 )
 
-// Patience is how long a client waits until it calls a server silent. All is on one machine, whose answers take less than
-// a millisecond.
-const Patience = 400 * time.Millisecond
+// Patience is how long a client waits for an answer that ought to come: on one machine that takes less than a millisecond,
+// unless the machine has much else to do.
+const Patience = 10 * time.Second
 
-// patienceTCP is the same for connecting over TCP. On one machine, a refusal may come back while connect is still at work,
+// Silence is how long a client waits until it takes nothing for an answer.
+const Silence = 400 * time.Millisecond
+
+// silenceTCP is the same for connecting over TCP. On one machine, a refusal may come back while connect is still at work,
 // which does not take notice of it then, but of the next: the first packet is sent again after a second.
-const patienceTCP = Patience + time.Second
+const silenceTCP = Silence + time.Second
 
 // Serve answers on a port of the namespace, until the returned function is called: whoever connects, or sends a datagram, is
 // told "NAME sees SOURCE", the address it came from.
@@ -126,41 +129,34 @@ func (s *Space) answerUDP(conn net.PacketConn) {
 }
 
 // Ask connects to an address from the namespace, or sends a datagram, and returns what the server tells, as "b sees
-// 10.244.1.10"; "refused" where somebody says that nobody is there, "silent" where nobody says anything. The client's own
-// address and port are from, if one is given.
-func (s *Space) Ask(p cluster.Protocol, to netip.AddrPort, from ...netip.AddrPort) string {
+// 10.244.1.10"; "refused" where somebody says that nobody is there, "silent" where nobody says anything for as long as the
+// client's patience lasts.
+func (s *Space) Ask(p cluster.Protocol, to netip.AddrPort, patience time.Duration) string {
 	said := ""
 	err := s.Do(func() (err error) {
 		if p == cluster.SCTP {
-			said, err = askSCTP(to)
+			said, err = askSCTP(to, patience)
 			return err
 		}
-		conn, err := dial(p, to, from)
+		conn, err := dial(p, to, patience)
 		if err != nil {
 			return err
 		}
 		defer conn.Close()
-		said, err = converse(conn, p)
+		said, err = converse(conn, p, patience)
 		return err
 	})
 	return outcome(said, err)
 }
 
-func dial(p cluster.Protocol, to netip.AddrPort, from []netip.AddrPort) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: patienceTCP}
-	switch {
-	case len(from) == 0:
-	case p == cluster.UDP:
-		dialer.LocalAddr = net.UDPAddrFromAddrPort(from[0])
-	default:
-		dialer.LocalAddr = net.TCPAddrFromAddrPort(from[0])
-	}
+func dial(p cluster.Protocol, to netip.AddrPort, patience time.Duration) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: max(patience, silenceTCP)}
 	return dialer.Dial(p.String(), to.String())
 }
 
 // converse hears what the server has to say.
-func converse(conn net.Conn, p cluster.Protocol) (string, error) {
-	if err := conn.SetDeadline(time.Now().Add(Patience)); err != nil {
+func converse(conn net.Conn, p cluster.Protocol, patience time.Duration) (string, error) {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return "", err
 	}
 	if p == cluster.UDP {

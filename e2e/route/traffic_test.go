@@ -49,7 +49,7 @@ func (l *Lab) hold(t *testing.T, from *Space, to netip.AddrPort, stop <-chan str
 func (l *Lab) connection(t *testing.T, from *Space, to netip.AddrPort) (conn net.Conn, who string) {
 	t.Helper()
 	err := from.Do(func() (err error) {
-		conn, err = dial(cluster.TCP, to, nil)
+		conn, err = dial(cluster.TCP, to, Patience)
 		return err
 	})
 	if err != nil {
@@ -106,7 +106,7 @@ func TestTrafficSurvivesChanges(t *testing.T) {
 				return
 			default:
 			}
-			if got := l.A.Ask(cluster.TCP, to); !strings.HasSuffix(got, " sees "+addresses["a"][0]) {
+			if got := l.A.Ask(cluster.TCP, to, Patience); !strings.HasSuffix(got, " sees "+addresses["a"][0]) {
 				t.Errorf("a new connection, during changes: %q", got)
 			}
 		}

@@ -37,8 +37,8 @@ func (l *Lab) talker(t *testing.T, from *Space, to netip.AddrPort) *talker {
 }
 
 // says is who answers a datagram.
-func (k *talker) says() string {
-	if err := k.conn.SetDeadline(time.Now().Add(Patience)); err != nil {
+func (k *talker) says(patience time.Duration) string {
+	if err := k.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		k.t.Fatal(err)
 	}
 	if _, err := k.conn.Write([]byte("hello\n")); err != nil && !errors.Is(err, unix.EPERM) {
@@ -52,7 +52,11 @@ func (k *talker) says() string {
 
 func (k *talker) expect(want string) {
 	k.t.Helper()
-	if got := k.says(); got != want {
+	patience := Patience
+	if want == "silent" {
+		patience = Silence
+	}
+	if got := k.says(patience); got != want {
 		k.t.Errorf("the client is answered by %q, want %q", got, want)
 	}
 }

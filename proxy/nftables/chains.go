@@ -176,7 +176,20 @@ func (n *numbers) give(r *proxy.Route) {
 
 func portOf(r *proxy.Route) servicePort { return servicePort{r.Service, r.Protocol} }
 
-// learn goes on with the numbers that the kernel's chains have for a route.
+// again is what a Sync begins with: all that were given, used by nobody yet.
+func (n *numbers) again() numbers {
+	if n.of == nil {
+		return newNumbers(lastNumber())
+	}
+	for _, port := range n.of {
+		for _, number := range port {
+			number.used = 0
+		}
+	}
+	return *n
+}
+
+// learn goes on with the numbers that the kernel's chains have for a route, where this process has given none.
 func (n *numbers) learn(r *proxy.Route, k *found) {
 	for _, first := range [2]setID{upTo, localUpTo} {
 		for _, comment := range k.comments[stickyName(r.Frontend, first)] {
@@ -189,7 +202,9 @@ func (n *numbers) learn(r *proxy.Route, k *found) {
 				port = map[netip.AddrPort]*number{}
 				n.of[portOf(r)] = port
 			}
-			port[endpoint] = &number{id: id}
+			if port[endpoint] == nil {
+				port[endpoint] = &number{id: id}
+			}
 			n.next = max(n.next, id)
 		}
 	}

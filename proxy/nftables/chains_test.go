@@ -76,6 +76,31 @@ func TestNumbersAreLearntFromTheKernel(t *testing.T) {
 	}
 }
 
+// A repair in one process gives the numbers that it gave before, whatever has become of the kernel's.
+func TestNumbersOutliveTheKernels(t *testing.T) {
+	n := newNumbers(1000)
+	r := sticking("10.96.0.1:80", "10.1.0.1:80", "10.1.0.2:80")
+	before := n.take(r)
+	n = n.again()
+	k := newFound()
+	k.comments[stickyName(r.Frontend, upTo)] = []string{numbered(5000, r.Endpoints[0], 60)}
+	n.learn(r, k)
+	after := n.take(r)
+	n.forget()
+	for e, id := range before {
+		if after[e] != id {
+			t.Errorf("%v had number %d, has %d", e, id, after[e])
+		}
+	}
+	n.give(r)
+	if len(n.of) != 0 {
+		t.Errorf("%d Service ports are remembered, want none", len(n.of))
+	}
+	if n.next < 5000 {
+		t.Errorf("the next number is %d, and the kernel has had 5000", n.next)
+	}
+}
+
 func TestNumberedCommentsAreReadAsTheyAreWritten(t *testing.T) {
 	for _, text := range []string{"10.1.0.1:80", "[fd00::1]:53"} {
 		e := netip.MustParseAddrPort(text)

@@ -43,7 +43,7 @@ func (t *Tables) sync(s *snapshot, w *proxy.Wanted) error {
 // begin writes the rules, into a new table where the old one cannot be kept.
 func (t *Tables) begin(i familyIndex, k *found, w *proxy.Wanted) error {
 	f := &t.families[i]
-	t.made[i] = made{guards: map[string]int{}, numbers: newNumbers(lastNumber())}
+	t.made[i] = made{guards: map[string]int{}, numbers: t.made[i].numbers.again()}
 	if k.foreign {
 		t.tx.deleteTable(f, t.table)
 		*k = found{}
