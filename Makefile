@@ -15,7 +15,7 @@ run: build ## serve the demo's cluster on 127.0.0.1:1053
 
 test: ## all tests of the main module, with the race detector
 	@tools/need gcc gcc libc6-dev
-	$(GO) test -race -shuffle=on ./...
+	$(GO) test -race -shuffle=on ./... ./testdata/scenario
 
 e2e: ## the tests against a real Kubernetes and real peers; as root, or where users may make namespaces
 	cd e2e && $(GO) test -count=1 -v -timeout 60m ./...
