@@ -136,7 +136,7 @@ func (d *datagrams) open(now time.Time) (*port, error) {
 	}
 	p := &port{id: d.last, fd: fd, opened: now, local: local}
 	if err := d.poll.add(fd, p.id); err != nil {
-		unix.Close(fd)
+		_ = unix.Close(fd)
 		return nil, err
 	}
 	d.ports[p.id] = p

@@ -26,12 +26,12 @@ func newPoller() (*poller, error) {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
 	if err := unix.SetNonblock(fd, true); err != nil { // which is how os.NewFile knows that it can be waited for
-		unix.Close(fd)
+		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
 	p := &poller{file: os.NewFile(uintptr(fd), "epoll")}
 	if p.raw, err = p.file.SyscallConn(); err != nil {
-		p.file.Close()
+		_ = p.file.Close()
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
 	p.read = p.readNow
@@ -70,4 +70,4 @@ func (p *poller) readNow(fd uintptr) bool {
 }
 
 // close makes wait return an error.
-func (p *poller) close() { p.file.Close() }
+func (p *poller) close() { _ = p.file.Close() }

@@ -74,7 +74,7 @@ func (p *port) sendAgain(q *pending) {
 	defer p.mu.Unlock()
 	for _, w := range p.waiting {
 		if w == q {
-			p.send(q.packet) //nolint:errcheck // it has been sent before
+			_ = p.send(q.packet) // if it gets lost again, its time ends
 		}
 	}
 }
@@ -92,7 +92,7 @@ func (p *port) receive(buffer []byte) (int, error) {
 // without the lock.
 func (p *port) close() {
 	if p.fd >= 0 {
-		unix.Close(p.fd)
+		_ = unix.Close(p.fd)
 		p.fd = -1
 	}
 }
@@ -106,7 +106,7 @@ func (s *Server) openUDP() (int, net.Addr, error) {
 	}
 	local, err := s.connect(fd, family, remote)
 	if err != nil {
-		unix.Close(fd)
+		_ = unix.Close(fd)
 		return 0, nil, err
 	}
 	return fd, local, nil

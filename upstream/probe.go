@@ -51,8 +51,10 @@ func (s *Server) probe(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(past) })()
-	conn.SetDeadline(time.Now().Add(probeReply))
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })()
+	if err := conn.SetDeadline(time.Now().Add(probeReply)); err != nil {
+		return err
+	}
 	out := m
 	if stream {
 		out = append(binary.BigEndian.AppendUint16(nil, uint16(len(m))), m...)

@@ -14,7 +14,7 @@ type random struct {
 
 func (r *random) uint16() uint16 {
 	if r.used == 0 || r.used+2 > len(r.numbers) {
-		rand.Read(r.numbers[:]) //nolint:errcheck // it never returns an error
+		rand.Read(r.numbers[:]) // it never returns an error
 		r.used = 0
 	}
 	n := binary.BigEndian.Uint16(r.numbers[r.used:])

@@ -52,8 +52,8 @@ func (w *watch) add() {
 			names = append(names, real)
 		}
 		for _, name := range names {
-			w.watcher.Add(filepath.Dir(name)) //nolint:errcheck // see above
-			w.watcher.Add(name)               //nolint:errcheck // see above
+			_ = w.watcher.Add(filepath.Dir(name))
+			_ = w.watcher.Add(name)
 		}
 	}
 }
@@ -96,6 +96,6 @@ func (w *watch) tell() {
 }
 
 func (w *watch) close() {
-	w.watcher.Close() //nolint:errcheck // nothing is lost
+	w.watcher.Close()
 	w.running.Wait()
 }

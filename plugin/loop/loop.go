@@ -242,7 +242,7 @@ func unguessable() string {
 	var labels strings.Builder
 	for range 2 {
 		var b [8]byte
-		rand.Read(b[:]) //nolint:errcheck // it never returns an error
+		rand.Read(b[:]) // it never returns an error
 		digits := strconv.FormatUint(binary.BigEndian.Uint64(b[:])>>2, 10)
 		labels.WriteByte(byte(len(digits)))
 		labels.WriteString(digits)

@@ -45,15 +45,19 @@ func (s *Server) run(t testing.TB, server *dns.Server) {
 	})
 	started := make(chan struct{})
 	server.NotifyStartedFunc = func() { close(started) }
-	ended := make(chan error, 1)
-	go func() { ended <- server.ActivateAndServe() }()
+	var failed error
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		failed = server.ActivateAndServe()
+	}()
 	select {
 	case <-started:
-	case err := <-ended:
-		t.Fatal(err)
+	case <-ended:
+		t.Fatal(failed)
 	}
 	t.Cleanup(func() {
-		server.Shutdown() //nolint:errcheck // the test is over
+		_ = server.Shutdown()
 		<-ended
 	})
 }
@@ -90,7 +94,7 @@ func Answer(t testing.TB, records ...string) dns.HandlerFunc {
 		m := new(dns.Msg).SetReply(r)
 		m.RecursionAvailable = true
 		m.Answer = answer
-		w.WriteMsg(m) //nolint:errcheck // who asked will notice
+		_ = w.WriteMsg(m) // who asked will notice
 	}
 }
 
@@ -100,7 +104,7 @@ func Silent(dns.ResponseWriter, *dns.Msg) {}
 // Rcode is a handler that answers with a response code alone.
 func Rcode(rcode int) dns.HandlerFunc {
 	return func(w dns.ResponseWriter, r *dns.Msg) {
-		w.WriteMsg(new(dns.Msg).SetRcode(r, rcode)) //nolint:errcheck // who asked will notice
+		_ = w.WriteMsg(new(dns.Msg).SetRcode(r, rcode)) // who asked will notice
 	}
 }
 
@@ -139,7 +143,7 @@ func StartLiar(t testing.TB, handle func(l *Liar, packet []byte, from netip.Addr
 
 // Send sends a datagram.
 func (l *Liar) Send(packet []byte, to netip.AddrPort) {
-	l.conn.WriteToUDPAddrPort(packet, to) //nolint:errcheck // who waits for it will notice
+	_, _ = l.conn.WriteToUDPAddrPort(packet, to) // who waits for it will notice
 }
 
 // Close closes the socket before the test ends.
