@@ -67,6 +67,13 @@ func (s *stream) load() int {
 	return len(s.waiting)
 }
 
+// idle reports whether nothing waits, and the connection is to be kept all the same.
+func (s *stream) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waiting) == 0 && !s.expire && !s.ended
+}
+
 // run opens the connection and reads it until it ends.
 func (s *stream) run() {
 	conn, err := s.owner.server.dial(s.owner)
@@ -192,14 +199,13 @@ func (s *stream) claim(packet []byte, now time.Time) *pending {
 
 // setDeadline says until when to read: until the first question has waited for too long, or the connection was idle.
 func (s *stream) setDeadline() {
-	spare := s.owner.spare() // which asks every stream, so that mu must not be held
+	s.owner.dismiss(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case len(s.waiting) > 0:
 		s.conn.SetReadDeadline(s.waiting[0].deadline)
-	case spare || s.owner.closing.Load():
-		s.expire = true
+	case s.expire || s.owner.closing.Load():
 		s.conn.SetReadDeadline(past)
 	default:
 		s.conn.SetReadDeadline(s.expiry())

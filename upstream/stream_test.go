@@ -92,12 +92,14 @@ func TestStreamsAreUsedAgain(t *testing.T) {
 func TestPipelining(t *testing.T) {
 	const most = 3 * depth
 	var conns atomic.Int64
+	asked := make(chan struct{})
 	addr := startPeers(t, func(n int, p peer) {
 		conns.Add(1)
 		var requests [][]byte
 		for range depth {
 			requests = append(requests, p.read())
 		}
+		<-asked
 		for i := range requests {
 			p.write(edit(requests[depth-1-i], right))
 		}
@@ -110,6 +112,7 @@ func TestPipelining(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	close(asked)
 	for range most {
 		if o := a.wait(t); o.err != nil {
 			t.Fatal(o.err)

@@ -92,21 +92,25 @@ func (ss *streams) forget(s *stream) {
 	}
 }
 
-// spare reports whether more connections are idle than are to be kept.
-func (ss *streams) spare() bool {
+// dismiss has a connection at which nothing waits end, if there are more of these than are to be kept.
+func (ss *streams) dismiss(s *stream) {
 	most := ss.server.config.MaxIdle
 	if most == 0 {
-		return false
+		return
 	}
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	idle := 0
-	for _, s := range ss.open {
-		if s.load() == 0 {
+	for _, other := range ss.open {
+		if other.idle() {
 			idle++
 		}
 	}
-	return idle > most
+	if idle > most && s.idle() {
+		s.mu.Lock()
+		s.expire = true
+		s.mu.Unlock()
+	}
 }
 
 // close closes the connections at which nothing waits, and has the others close when nothing does any more.

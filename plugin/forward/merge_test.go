@@ -1,12 +1,14 @@
 package forward
 
 import (
+	"net/netip"
 	"sync/atomic"
 	"testing"
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/waypost/waypost/message"
 	"github.com/waypost/waypost/plugin/plugintest"
 	"github.com/waypost/waypost/upstream/upstreamtest"
 )
@@ -116,5 +118,24 @@ func TestMaxConcurrent(t *testing.T) {
 	}
 	if n := testutil.ToFloat64(b.steps[0].metrics.rejected); n != 1 {
 		t.Errorf("%v were counted", n)
+	}
+}
+
+// BenchmarkMiss is a question on its way to a server that answers at once, and back: two datagrams each way.
+func BenchmarkMiss(b *testing.B) {
+	echo := upstreamtest.StartLiar(b, func(l *upstreamtest.Liar, packet []byte, from netip.AddrPort) {
+		packet[2] |= 0x80 // QR
+		l.Send(packet, from)
+	})
+	f := start(b, "forward . "+echo.Addr.String()).steps[0]
+	q := plugintest.Ask(b, "www.example.", dns.TypeA)
+	r, done := plugintest.Begin(q), make(chan struct{})
+	resume := func(message.Verdict) { done <- struct{}{} }
+	out := make([]byte, 0, message.MinUDPSize)
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Begin(q, out)
+		f.Wait(q, r, resume)
+		<-done
 	}
 }
