@@ -337,6 +337,21 @@ func (l *Lab) repair(t *testing.T, r *Router) <-chan error {
 	return repaired
 }
 
+// Who begins to listen before the first Sync is told of what others do after it.
+func TestListeningFromTheBeginning(t *testing.T) {
+	l := theLab(t)
+	r := l.router(t, plan.Options{Pods: pods()})
+	told := l.repair(t, r)
+	if err := r.Set(busy()...); err != nil {
+		t.Fatal(err)
+	}
+	l.Node1.nft(t, "flush set ip waypost frontends")
+	if err := <-told; err != nil {
+		t.Error(err)
+	}
+	l.check(t, "a tcp web:80 -> b sees a | c sees a")
+}
+
 // Our own changes are no intrusion.
 func TestOwnChangesAreNotTold(t *testing.T) {
 	l := theLab(t)

@@ -24,9 +24,7 @@ type Options struct {
 	SendBuffer int
 	// ReceiveBuffer, in bytes, bounds what waits to be received; what comes beyond it is lost, and said to be.
 	ReceiveBuffer int
-	// Group is the multicast group to listen to, as unix.NFNLGRP_NFTABLES; 0 is none.
-	Group uint32
-	// Ignore is the Port of the socket whose changes the group need not tell of; 0 is none.
+	// Ignore is the Port of the socket whose changes a group, that Join joins, need not tell of; 0 is none.
 	Ignore uint32
 }
 
@@ -65,9 +63,6 @@ func prepare(fd int, o Options) (port uint32, err error) {
 	if err == nil {
 		err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 	}
-	if o.Group != 0 && err == nil {
-		err = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, int(o.Group))
-	}
 	if err != nil {
 		return 0, err
 	}
@@ -101,6 +96,22 @@ func ignore(fd int, port uint32) error {
 
 // Port is the socket's address. The kernel tells it to those who listen for changes, as the one who made them.
 func (c *Conn) Port() uint32 { return c.port }
+
+// Join begins to listen to a multicast group, as unix.NFNLGRP_NFTABLES.
+func (c *Conn) Join(group int) error {
+	raw, err := c.file.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("join netlink group %d: %w", group, err)
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group)
+	})
+	if err = errors.Join(err, failed); err != nil {
+		return fmt.Errorf("join netlink group %d: %w", group, err)
+	}
+	return nil
+}
 
 // Close ends the connection, and a Receive that waits.
 func (c *Conn) Close() error { return c.file.Close() }

@@ -12,30 +12,42 @@ import (
 	"github.com/waypost/waypost/proxy/nfnetlink"
 )
 
-// Cleanup takes away this program's tables and what kube-proxy has left behind: its own nftables tables, and its chains in
-// the tables of iptables (of iptables-nft, whose tables are nftables' too), with the rules that lead to them. Chains of
-// kubelet (KUBE-FIREWALL, KUBE-KUBELET-CANARY, KUBE-IPTABLES-HINT) stay. It returns, in words, what may be left that
-// netfilter's netlink does not reach. What is not there is no error.
+// Cleanup takes away this program's tables and what RemoveKubeProxy does. What is not there is no error.
 func (t *Tables) Cleanup() (left []string, err error) {
+	t.synced = false
+	return t.remove(t.table, kubeProxyTable)
+}
+
+// RemoveKubeProxy takes away what kube-proxy has left behind, once this program routes in its place: its nftables tables, and
+// its chains in the tables of iptables (of iptables-nft, whose tables are nftables' too), with the rules that lead to them.
+// Chains of kubelet (KUBE-FIREWALL, KUBE-KUBELET-CANARY, KUBE-IPTABLES-HINT) stay. It returns, in words, what may be left that
+// netfilter's netlink does not reach. It is called as Apply is.
+func (t *Tables) RemoveKubeProxy() (left []string, err error) { return t.remove(kubeProxyTable) }
+
+// kubeProxyTable is the name of kube-proxy's tables in its nftables mode.
+const kubeProxyTable = "kube-proxy"
+
+// remove takes away tables, and kube-proxy's part of others.
+func (t *Tables) remove(tables ...string) (left []string, err error) {
+	t.snapshot = nil
 	t.tx = newTransaction(t.table, &t.families)
 	for i := range t.families {
-		if err := t.cleanupFamily(&t.families[i]); err != nil {
+		if err := t.removeFamily(&t.families[i], tables); err != nil {
 			return nil, fmt.Errorf("clean up: %w", err)
 		}
 	}
-	t.synced, t.retired, t.snapshot = false, nil, nil
 	if err := t.tx.commit(t.conn); err != nil {
 		return nil, fmt.Errorf("clean up: %w", err)
 	}
 	return beyondReach(), nil
 }
 
-func (t *Tables) cleanupFamily(f *family) error {
+func (t *Tables) removeFamily(f *family, unwanted []string) error {
 	tables, err := t.tableNames(f)
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{t.table, "kube-proxy"} {
+	for _, name := range unwanted {
 		if slices.Contains(tables, name) {
 			t.tx.deleteTable(f, name)
 		}

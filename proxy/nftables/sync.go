@@ -7,16 +7,36 @@ import "github.com/waypost/waypost/proxy"
 // the ClusterIPs last, as their other ports are rejected. Connections that exist are not touched by any of it.
 func (t *Tables) Sync(w *proxy.Wanted) error {
 	t.synced = false
-	s, err := t.current()
+	expected, err := t.syncOnce(w)
 	if err != nil {
 		return err
 	}
-	if err := t.sync(s, w); err != nil {
-		return err
+	if t.audience.begin() {
+		// Whatever was changed before anybody listened is seen here, or in what the kernel tells from now on.
+		generation, err := t.generation()
+		if err == nil && generation != expected {
+			_, err = t.syncOnce(w)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	t.tx = t.tx.rested()
 	t.synced = true
 	return nil
+}
+
+// syncOnce returns the generation that nf_tables has if nobody else has changed anything since the kernel was read.
+func (t *Tables) syncOnce(w *proxy.Wanted) (expected uint32, err error) {
+	s, err := t.current()
+	if err != nil {
+		return 0, err
+	}
+	if err := t.sync(s, w); err != nil {
+		return 0, err
+	}
+	expected = s.generation + t.tx.commits
+	t.tx = t.tx.rested()
+	return expected, nil
 }
 
 func (t *Tables) sync(s *snapshot, w *proxy.Wanted) error {

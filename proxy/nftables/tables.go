@@ -44,6 +44,8 @@ type Tables struct {
 	made     [2]made
 	retired  []retired
 	snapshot *snapshot // what Read has read, for a Sync that follows
+
+	audience audience
 }
 
 var _ proxy.Kernel = (*Tables)(nil)

@@ -19,6 +19,7 @@ type transaction struct {
 	parts    [2]part
 	messages nfnetlink.Buffer
 	notes    []note // what each message does, from the second on: the first opens the batch
+	commits  uint32 // how many were carried out: each is a generation of nf_tables
 }
 
 // part is one family's.
@@ -117,6 +118,8 @@ func (t *transaction) commit(c *nfnetlink.Conn) error {
 	err := c.Execute(&t.messages)
 	if err != nil {
 		err = t.explain(err)
+	} else {
+		t.commits++
 	}
 	t.messages.Reset()
 	t.notes = t.notes[:0]

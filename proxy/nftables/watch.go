@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -41,15 +42,54 @@ type Watcher struct {
 }
 
 // Listen begins to listen, in the network namespace of the thread that calls it: the one that the tables were opened in.
-// Whatever somebody else changes from now on, Run tells.
+// Whatever somebody else changes after the Sync that comes first, Run tells; the Sync itself looks at everything anyway, and
+// is half as long again where the kernel has to notify somebody of each element. Listen may be called while other methods run.
 func (t *Tables) Listen() (*Watcher, error) {
-	conn, err := nfnetlink.Dial(nfnetlink.Options{
-		ReceiveBuffer: watchBuffer, Group: unix.NFNLGRP_NFTABLES, Ignore: t.conn.Port(),
-	})
+	conn, err := nfnetlink.Dial(nfnetlink.Options{ReceiveBuffer: watchBuffer, Ignore: t.conn.Port()})
+	if err == nil {
+		err = t.audience.admit(conn)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listen to changes of nftables: %w", err)
 	}
 	return &Watcher{conn: conn, tables: t, own: t.conn.Port()}, nil
+}
+
+// audience is who listens, or will once the first Sync is over.
+type audience struct {
+	mu      sync.Mutex
+	open    bool
+	waiting []*nfnetlink.Conn
+}
+
+// admit lets a connection listen now or later.
+func (a *audience) admit(c *nfnetlink.Conn) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.open {
+		a.waiting = append(a.waiting, c)
+		return nil
+	}
+	return join(c)
+}
+
+func join(c *nfnetlink.Conn) error {
+	if err := c.Join(unix.NFNLGRP_NFTABLES); err != nil {
+		return errors.Join(err, c.Close())
+	}
+	return nil
+}
+
+// begin lets those listen who wait, and reports whether there are any. One that cannot is closed, which its Run tells.
+func (a *audience) begin() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	waiting := a.waiting
+	a.open, a.waiting = true, nil
+	for _, c := range waiting {
+		_ = join(c)
+	}
+	return len(waiting) > 0
 }
 
 // Run calls changed, one call at a time, after each transaction of somebody else that touched the tables: a Sync repairs
