@@ -38,6 +38,22 @@ func address(i, j int) netip.Addr {
 
 // load writes the cluster to an API server.
 func load(ctx context.Context, client kubernetes.Interface) error {
+	if err := loadNamespaces(ctx, client); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(writers)
+	for i := range services {
+		group.Go(func() error { return create(context.WithoutCancel(ctx), client, i) })
+	}
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("create Services: %w", err)
+	}
+	return nil
+}
+
+// loadNamespaces writes what the Services are in.
+func loadNamespaces(ctx context.Context, client kubernetes.Interface) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(writers)
 	for i := range namespaces {
@@ -49,14 +65,6 @@ func load(ctx context.Context, client kubernetes.Interface) error {
 	}
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("create namespaces: %w", err)
-	}
-	group, ctx = errgroup.WithContext(ctx)
-	group.SetLimit(writers)
-	for i := range services {
-		group.Go(func() error { return create(context.WithoutCancel(ctx), client, i) })
-	}
-	if err := group.Wait(); err != nil {
-		return fmt.Errorf("create Services: %w", err)
 	}
 	return nil
 }

@@ -10,5 +10,5 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(lab.Run(m.Run, "etcd", "kube-apiserver", "kube-controller-manager", "coredns", "waypost", "dnsperf"))
+	os.Exit(lab.Run(m.Run, "etcd", "kube-apiserver", "kube-controller-manager", "coredns", "waypost", "dnsperf", "knotd", "unbound"))
 }

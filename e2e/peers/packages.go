@@ -13,7 +13,10 @@ var Packages = map[string]string{
 	"etcd":    "etcd-server",
 	"dig":     "bind9-dnsutils",
 	"dnsperf": "dnsperf",
+	"nft":     "nftables",
+	"knotd":   "knot",
 	"taskset": "util-linux",
+	"unbound": "unbound",
 }
 
 // install fetches Debian packages; only root can.
