@@ -22,8 +22,8 @@ import (
 type File struct {
 	// Blocks are the server blocks in the order of the text. There are none in an empty file.
 	Blocks []Block
-	// Warnings tell of what is legal and surely not meant, one line each, beginning with file:line.
-	Warnings []string
+	// Warnings tell of what is legal and surely not meant.
+	Warnings []Warning
 	// Digest changes when the meaning of the file may have: imports and environment count, comments count only where
 	// they move a line. It is the very number CoreDNS logs as "Running configuration SHA512".
 	Digest [sha512.Size]byte

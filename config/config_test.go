@@ -158,7 +158,7 @@ func TestWarnings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"Corefile:3 - a server block without a zone is not served"}
+	want := []Warning{{Pos: Pos{"Corefile", 3}, Text: "a server block without a zone is not served"}}
 	if diff := cmp.Diff(want, f.Warnings); diff != "" || len(f.Blocks) != 1 {
 		t.Errorf("%d blocks, warnings %s", len(f.Blocks), diff)
 	}

@@ -25,7 +25,7 @@ type surveyor struct {
 	header   []headerKey        // of the block about to open
 	more     bool               // the header's last entry ended in a comma
 	keys     []headerKey        // of all blocks
-	warnings []string
+	warnings []Warning
 }
 
 // headerKey is a zone as written and where.
@@ -135,7 +135,7 @@ func (s *surveyor) snippet() (name string, ok bool) {
 func (s *surveyor) open(pos Pos) {
 	if s.depth == 0 {
 		if len(s.header) == 0 {
-			s.warnings = append(s.warnings, pos.String()+" - a server block without a zone is not served")
+			s.warnings = append(s.warnings, pos.Warningf("a server block without a zone is not served"))
 		}
 		s.keys, s.header, s.more = append(s.keys, s.header...), nil, false
 	}

@@ -173,6 +173,15 @@ func located(pos config.Pos, err error) error {
 
 var exact = regexp.MustCompile(`:\d+ - (Error during parsing|Syntax error): `)
 
+// warn keeps what is legal in a directive and surely not meant, and logs it.
+func (b *block) warn(d *config.Directive, warnings ...config.Warning) {
+	for _, w := range warnings {
+		w.Directive = d.Name
+		b.setup.warnings = append(b.setup.warnings, w)
+		b.env(d.Name).Log.Warn(w.String())
+	}
+}
+
 // env is what a directive of this block gets.
 func (b *block) env(name string) env.Env {
 	e := b.setup.compiler.env(name)

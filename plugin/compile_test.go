@@ -130,7 +130,7 @@ func TestNoAddressLeft(t *testing.T) {
 	if n := len(setup.Listeners); n != 0 {
 		t.Errorf("%d listeners", n)
 	}
-	want := "[WARNING] plugin/bind: Corefile:2: no address is left, so that server block dns://.:53 (Corefile:1) is not served\n"
+	want := "[WARNING] plugin/bind: no address is left, so that server block dns://.:53 (Corefile:1) is not served (Corefile:2)\n"
 	if got := out.text(); got != want {
 		t.Errorf("printed %q", got)
 	}

@@ -1,8 +1,6 @@
 package plugin
 
 import (
-	"fmt"
-
 	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/plugin/autopath"
 	"github.com/waypost/waypost/plugin/bind"
@@ -57,7 +55,7 @@ func buildBind(b *block, d *config.Directive) error {
 		return err
 	}
 	if len(b.hosts) == 0 {
-		b.env("bind").Log.Warn(fmt.Sprintf("%s: no address is left, so that %s is not served", d.Pos, b))
+		b.warn(d, d.Pos.Warningf("no address is left, so that %s is not served", b))
 	}
 	return nil
 }
@@ -146,6 +144,7 @@ func buildDNS64(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.warn(d, o.Warnings...)
 	s, err := dns64.New(o, b.env("dns64"))
 	if err != nil {
 		return err
@@ -191,6 +190,7 @@ func buildCache(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.warn(d, o.Warnings...)
 	var fresh config.Zones
 	if said := b.config.Directive("kubernetes"); said != nil {
 		if k, err := kubernetes.Parse(b.config, said); err == nil { // else that is said when its turn comes
@@ -209,6 +209,7 @@ func buildAutopath(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.warn(d, o.Warnings...)
 	a, err := autopath.New(o, b.env("autopath"))
 	if err != nil {
 		return err
@@ -217,7 +218,7 @@ func buildAutopath(b *block, d *config.Directive) error {
 	switch {
 	case o.From == "":
 	case b.config.Directive(o.From) == nil:
-		b.env("autopath").Log.Warn(fmt.Sprintf("%s: no effect, as %s has no %s directive", d.Pos, b, o.From))
+		b.warn(d, d.Pos.Warningf("no effect, as %s has no %s directive", b, o.From))
 	case o.From == "kubernetes":
 		b.autopath = a
 	default:
@@ -231,6 +232,7 @@ func buildTemplate(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.warn(d, o.Warnings...)
 	t, err := template.New(o, b.env("template"))
 	if err != nil {
 		return err
@@ -244,6 +246,7 @@ func buildHosts(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.warn(d, o.Warnings...)
 	h, err := hosts.New(o, b.env("hosts"))
 	if err != nil {
 		return err
@@ -259,6 +262,7 @@ func buildKubernetes(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.warn(d, o.Warnings...)
 	k, err := kubernetes.New(o, b.env("kubernetes"))
 	if err != nil {
 		return err
@@ -266,7 +270,8 @@ func buildKubernetes(b *block, d *config.Directive) error {
 	if b.autopath != nil {
 		b.autopath.Follow(k)
 		if !k.KnowsPods() {
-			b.env("autopath").Log.Warn(fmt.Sprintf("%s: no effect, as kubernetes in %s has no \"pods verified\"", b.config.Directive("autopath").Pos, b))
+			a := b.config.Directive("autopath")
+			b.warn(a, a.Pos.Warningf("no effect, as kubernetes in %s has no \"pods verified\"", b))
 		}
 	}
 	b.steps = append(b.steps, k)
@@ -301,6 +306,9 @@ func buildForward(b *block, d *config.Directive) error {
 	o, err := forward.Parse(d)
 	if err != nil {
 		return err
+	}
+	for _, line := range o {
+		b.warn(d, line.Warnings...)
 	}
 	steps, err := forward.New(o, b.env("forward"))
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/plugin/health"
 	"github.com/waypost/waypost/plugin/prometheus"
 	"github.com/waypost/waypost/plugin/ready"
@@ -23,6 +24,7 @@ type Setup struct {
 	health     []*health.Health
 	prometheus *prometheus.Endpoints
 	stacktrace bool // a panic is logged with its stack
+	warnings   []config.Warning
 
 	start []func(context.Context) error
 	drain []func(context.Context)

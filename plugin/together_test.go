@@ -162,12 +162,12 @@ func TestTogether(t *testing.T) {
 
 func TestAutopathWithoutPods(t *testing.T) {
 	folder := t.TempDir()
-	const inert = "[WARNING] plugin/autopath: Corefile:2: no effect, as "
+	const inert = "[WARNING] plugin/autopath: no effect, as "
 	tests := []struct{ lines, want string }{
-		{"autopath @kubernetes", inert + "server block dns://.:53 (Corefile:1) has no kubernetes directive\n"},
-		{"autopath @nosuch", inert + "server block dns://.:53 (Corefile:1) has no nosuch directive\n"},
+		{"autopath @kubernetes", inert + "server block dns://.:53 (Corefile:1) has no kubernetes directive (Corefile:2)\n"},
+		{"autopath @nosuch", inert + "server block dns://.:53 (Corefile:1) has no nosuch directive (Corefile:2)\n"},
 		{"autopath @kubernetes\nkubernetes {\nmanifests " + folder + "\npods insecure\n}",
-			inert + "kubernetes in server block dns://.:53 (Corefile:1) has no \"pods verified\"\n"},
+			inert + "kubernetes in server block dns://.:53 (Corefile:1) has no \"pods verified\" (Corefile:2)\n"},
 		{"autopath @kubernetes\nkubernetes {\nmanifests " + folder + "\npods verified\n}", ""},
 		{"autopath @whoami\nwhoami", "plugin/autopath: Corefile:2 - Error during parsing: whoami does not implement the AutoPather interface"},
 	}

@@ -74,7 +74,7 @@ func (p *process) start(ctx context.Context, source corefile) error {
 		return err
 	}
 	for _, warning := range file.Warnings {
-		p.log.Warn(warning)
+		p.log.Warn(warning.String())
 	}
 	if err := p.compile(file); err != nil {
 		return err

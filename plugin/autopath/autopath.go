@@ -40,9 +40,6 @@ func New(o Options, e env.Env) (*AutoPath, error) {
 		}
 		a.zones = append(a.zones, name)
 	}
-	for _, warning := range o.Warnings {
-		e.Log.Warn(warning)
-	}
 	var err error
 	a.success, err = env.Register(e, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "coredns", Subsystem: "autopath", Name: "success_total", Help: "Counter of requests that did autopath.",

@@ -2,7 +2,6 @@ package autopath
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -19,7 +18,7 @@ type Options struct {
 	// Search are the search domains: those of a file, or with From the host's own, which come last.
 	Search []message.Name
 
-	Warnings []string // what is legal and surely not meant
+	Warnings []config.Warning // what is legal and surely not meant
 }
 
 // hostFile is where the host's own search domains stand.
@@ -32,7 +31,7 @@ func Parse(block *config.Block, d *config.Directive) (Options, error) {
 	var o Options
 	c := d.Dispenser()
 	for c.Next() {
-		pos := config.Pos{File: c.File(), Line: c.Line()}
+		pos := config.At(c)
 		args := c.RemainingArgs()
 		if len(args) == 0 {
 			return o, pos.Errorf("%w", errors.New("no resolv-conf specified"))
@@ -41,14 +40,12 @@ func Parse(block *config.Block, d *config.Directive) (Options, error) {
 		o = Options{}
 		var dropped []string
 		o.Zones, dropped = block.ZonesOr(args[:len(args)-1])
-		for _, zone := range dropped {
-			o.Warnings = append(o.Warnings, fmt.Sprintf("%s: %q is not a zone and is left out", pos, zone))
-		}
+		o.Warnings = pos.LeftOut(dropped)
 		from, named := strings.CutPrefix(last, "@")
 		if named {
 			o.From, last = from, hostFile
 		}
-		if err := o.read(last); err != nil && !named {
+		if err := o.read(pos, last); err != nil && !named {
 			return o, pos.Errorf("failed to parse %q: %w", last, err)
 		}
 	}
@@ -56,7 +53,7 @@ func Parse(block *config.Block, d *config.Directive) (Options, error) {
 }
 
 // read takes the search domains out of a file in the form of resolv.conf.
-func (o *Options) read(file string) error {
+func (o *Options) read(pos config.Pos, file string) error {
 	resolv, err := dns.ClientConfigFromFile(file)
 	if err != nil {
 		return err
@@ -64,7 +61,7 @@ func (o *Options) read(file string) error {
 	for _, domain := range resolv.Search {
 		name, err := message.ParseName(domain)
 		if err != nil {
-			o.Warnings = append(o.Warnings, fmt.Sprintf("search domain of %s is left out: %v", file, err))
+			o.Warnings = append(o.Warnings, pos.Warningf("search domain of %s is left out: %v", file, err))
 			continue
 		}
 		o.Search = append(o.Search, name)

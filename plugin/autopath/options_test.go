@@ -27,7 +27,7 @@ func TestParse(t *testing.T) {
 		{"autopath FILE", "search A.example. b.example\nnameserver 127.0.0.1\n", "[example.org.]", "", "[a.example. b.example.]", "[]"},
 		{"autopath FILE", "nameserver 127.0.0.1\n", "[example.org.]", "", "[]", "[]"},
 		{"autopath B 10.0.0.0/8 FILE", "search a", "[b. 10.in-addr.arpa.]", "", "[a.]", "[]"},
-		{"autopath a..b c FILE", "search a..b a", "[c.]", "", "[a.]", `[Corefile:2: "a..b" is not a zone and is left out search domain of FILE is left out: name "a..b": empty label]`},
+		{"autopath a..b c FILE", "search a..b a", "[c.]", "", "[a.]", `["a..b" is not a zone and is left out (Corefile:2) search domain of FILE is left out: name "a..b": empty label (Corefile:2)]`},
 		{"autopath nosuch @kubernetes\nautopath . FILE", "search a", "[.]", "", "[a.]", "[]"},
 	}
 	for _, tt := range tests {

@@ -63,9 +63,6 @@ func New(o Options, e env.Env, fresh config.Zones) (*Cache, error) {
 		return nil, err
 	}
 	c.series.Store(new([]*series))
-	for _, warning := range o.Warnings {
-		c.log.Warn(warning)
-	}
 	return c, nil
 }
 

@@ -24,7 +24,7 @@ type Options struct {
 	Stale    Stale
 	KeepTTL  bool // answers do not count down
 
-	Warnings []string // what is legal and surely not meant
+	Warnings []config.Warning // what is legal and surely not meant
 }
 
 // Class says how one kind of replies is kept.
@@ -81,7 +81,7 @@ func Parse(block *config.Block, d *config.Directive) (Options, error) {
 		if once {
 			return o, config.ErrOnce
 		}
-		if err := o.arguments(block, c.RemainingArgs()); err != nil {
+		if err := o.arguments(block, config.At(c), c.RemainingArgs()); err != nil {
 			return o, err
 		}
 		stale, policy := false, false
@@ -106,7 +106,7 @@ func Parse(block *config.Block, d *config.Directive) (Options, error) {
 }
 
 // arguments reads what stands behind the name: a TTL, which is the most for both classes, and zones.
-func (o *Options) arguments(block *config.Block, args []string) error {
+func (o *Options) arguments(block *config.Block, pos config.Pos, args []string) error {
 	if len(args) > 0 {
 		if ttl, err := strconv.Atoi(args[0]); err == nil {
 			if ttl <= 0 {
@@ -115,14 +115,12 @@ func (o *Options) arguments(block *config.Block, args []string) error {
 			o.Success.Most, o.Denial.Most = seconds(ttl), seconds(ttl)
 			args = args[1:]
 		} else if _, err := time.ParseDuration(args[0]); err == nil {
-			o.Warnings = append(o.Warnings, fmt.Sprintf("%q is taken for a zone: the TTL is a plain number of seconds", args[0]))
+			o.Warnings = append(o.Warnings, pos.Warningf("%q is taken for a zone: the TTL is a plain number of seconds", args[0]))
 		}
 	}
 	var dropped []string
 	o.Zones, dropped = block.ZonesOr(args)
-	for _, zone := range dropped {
-		o.Warnings = append(o.Warnings, fmt.Sprintf("%q is not a zone and is left out", zone))
-	}
+	o.Warnings = append(o.Warnings, pos.LeftOut(dropped)...)
 	return nil
 }
 

@@ -23,7 +23,7 @@ func TestParse(t *testing.T) {
 		{"cache 600 .", "Zones:[.] Success:{Capacity:10000 Most:600"},
 		{"cache example.org 10.0.0.0/8", "Zones:[example.org. 10.in-addr.arpa.] Success:{Capacity:10000 Most:3600"},
 		{"cache 3600s", `Zones:[3600s.] Success:{Capacity:10000 Most:3600 Least:5 Except:[]} Denial:{Capacity:10000 Most:1800`},
-		{"cache 3600s", `Warnings:["3600s" is taken for a zone: the TTL is a plain number of seconds]`},
+		{"cache 3600s", `Warnings:["3600s" is taken for a zone: the TTL is a plain number of seconds (Corefile:2)]`},
 		{"cache {\nsuccess 9984\ndenial 9984 30\n}", "Success:{Capacity:9984 Most:3600 Least:5 Except:[]} Denial:{Capacity:9984 Most:30 Least:5"},
 		{"cache 300 {\nsuccess 10000 300 6\ndenial 0 10 0\n}", "Success:{Capacity:10000 Most:300 Least:6 Except:[]} Denial:{Capacity:0 Most:10 Least:0"},
 		{"cache {\nprefetch 10\n}", "Prefetch:{Amount:10 Gap:1m0s Percent:10}"},

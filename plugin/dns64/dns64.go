@@ -21,9 +21,6 @@ type DNS64 struct {
 
 // New makes the step.
 func New(o Options, e env.Env) (*DNS64, error) {
-	for _, warning := range o.Warnings {
-		e.Log.Warn(warning)
-	}
 	counter, err := env.Register(e, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "coredns", Subsystem: "dns64", Name: "requests_translated_total", Help: "Counter of DNS requests translated by dns64.",
 	}, []string{"server"}))

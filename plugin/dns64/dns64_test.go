@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/journal"
 	"github.com/waypost/waypost/message"
 	"github.com/waypost/waypost/plugin/dns64"
@@ -30,7 +31,7 @@ func TestParse(t *testing.T) {
 		{"dns64 {\nallow_ipv4\ntranslate_all\n}", dns64.Options{Prefix: wellKnown, AllowIPv4: true, TranslateAll: true}},
 		{"dns64 2001:db8::/64\ndns64 {\nallow_ipv4\n}", dns64.Options{Prefix: other, AllowIPv4: true}},
 		{"dns64 2001:db8::/64 {\nallow_ipv4\n}", dns64.Options{Prefix: other,
-			Warnings: []string{`Corefile:3: "allow_ipv4" has no effect behind a prefix: put the prefix into the braces too`}}},
+			Warnings: []config.Warning{{Pos: config.Pos{File: "Corefile", Line: 3}, Text: `"allow_ipv4" has no effect behind a prefix: put the prefix into the braces too`}}}},
 	}
 	for _, tt := range tests {
 		if got, err := dns64.Parse(plugintest.Directive(t, tt.lines)); err != nil || !reflect.DeepEqual(got, tt.want) {

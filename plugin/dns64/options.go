@@ -1,7 +1,6 @@
 package dns64
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 
@@ -20,7 +19,7 @@ type Options struct {
 	// AllowIPv4 translates for clients that ask over IPv4 too. Default: false.
 	AllowIPv4 bool
 
-	Warnings []string // what is legal and surely not meant
+	Warnings []config.Warning // what is legal and surely not meant
 }
 
 var wellKnown = netip.MustParsePrefix("64:ff9b::/96")
@@ -46,8 +45,7 @@ func Parse(d *config.Directive) (Options, error) {
 				return o, err
 			}
 			for c.NextBlock() {
-				pos := config.Pos{File: c.File(), Line: c.Line()}
-				o.Warnings = append(o.Warnings, fmt.Sprintf("%s: %q has no effect behind a prefix: put the prefix into the braces too", pos, c.Val()))
+				o.Warnings = append(o.Warnings, config.At(c).Warningf("%q has no effect behind a prefix: put the prefix into the braces too", c.Val()))
 			}
 			continue
 		}

@@ -58,9 +58,6 @@ func New(all []Options, e env.Env) ([]*Forward, error) {
 			f.except = append(f.except, name)
 		}
 		f.servers.init(f)
-		for _, warning := range o.Warnings {
-			f.log.Warn(warning)
-		}
 		steps = append(steps, f)
 	}
 	return steps, nil

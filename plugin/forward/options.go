@@ -55,7 +55,7 @@ type Options struct {
 	FailFast      bool            // SERVFAIL at once while all servers are out of use
 	Resolver      []string        // who is asked for the addresses of host names in To; default the system's
 
-	Warnings []string // what is legal and surely not meant
+	Warnings []config.Warning // what is legal and surely not meant
 }
 
 // Policy is the order in which the servers are asked.
@@ -112,7 +112,7 @@ func parseLine(c *caddyfile.Dispenser) (Options, error) {
 		return o, fmt.Errorf("unable to normalize '%s'", from)
 	}
 	if o.From = zones[0]; len(zones) > 1 {
-		o.Warnings = append(o.Warnings, fmt.Sprintf("Unsupported CIDR notation: '%s' expands to multiple zones. Using only '%s'.", from, o.From))
+		o.Warnings = append(o.Warnings, config.At(c).Warningf("Unsupported CIDR notation: '%s' expands to multiple zones. Using only '%s'.", from, o.From))
 	}
 	to := c.RemainingArgs()
 	if len(to) == 0 {
@@ -202,12 +202,10 @@ func duration(name string, field func(*Options) *time.Duration) parser {
 	}}
 }
 
-func (o *Options) takeExcept(_ *caddyfile.Dispenser, args []string) error {
+func (o *Options) takeExcept(c *caddyfile.Dispenser, args []string) error {
 	zones, dropped := config.ParseZones(args)
 	o.Except = append(o.Except, zones...)
-	for _, zone := range dropped {
-		o.Warnings = append(o.Warnings, fmt.Sprintf("%q is not a zone and is left out of except", zone))
-	}
+	o.Warnings = append(o.Warnings, config.At(c).LeftOut(dropped)...)
 	return nil
 }
 

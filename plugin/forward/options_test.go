@@ -43,7 +43,7 @@ func TestParse(t *testing.T) {
 		{"forward . " + empty + " 10.0.0.9", "To:[" + empty + " 10.0.0.9:53]"},
 		{"forward Example.ORG 10.0.0.1", "From:example.org."},
 		{"forward 10.0.0.0/8 10.0.0.1", "From:10.in-addr.arpa."},
-		{"forward 10.2.0.0/15 10.0.0.1", "Warnings:[Unsupported CIDR notation: '10.2.0.0/15' expands to multiple zones. Using only '2.10.in-addr.arpa.'.]"},
+		{"forward 10.2.0.0/15 10.0.0.1", "Warnings:[Unsupported CIDR notation: '10.2.0.0/15' expands to multiple zones. Using only '2.10.in-addr.arpa.'. (Corefile:2)]"},
 		{"forward . 10.0.0.1 {\nexcept a.example b.example\nexcept 10.0.0.0/15\n}", "Except:[a.example. b.example. 0.10.in-addr.arpa. 1.10.in-addr.arpa.]"},
 		{"forward . 10.0.0.1 {\nforce_tcp\nprefer_udp\n}", "ForceTCP:true PreferUDP:true"},
 		{"forward . 10.0.0.1 {\npolicy round_robin\n}", "Policy:1"},

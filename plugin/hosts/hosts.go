@@ -41,9 +41,6 @@ func New(o Options, e env.Env) (*Hosts, error) {
 	if h.metrics, err = NewMetrics(e); err != nil {
 		return nil, err
 	}
-	for _, warning := range o.Warnings {
-		h.log.Warn(warning)
-	}
 	h.inline = h.reader("Inline hosts entries").read([]byte(strings.Join(o.Inline, "\n")))
 	h.table.Store(newTable(o.TTL, h.inline))
 	return h, nil

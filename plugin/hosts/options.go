@@ -2,7 +2,6 @@ package hosts
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"strconv"
@@ -25,7 +24,7 @@ type Options struct {
 	Fallthrough config.Zones  // names in these go on to the next directive where they do not exist; default none
 	Unsupported bool          // and so do types other than A, AAAA and PTR, also at names that exist (fallthrough_unsupported)
 
-	Warnings []string // what is legal and surely not meant
+	Warnings []config.Warning // what is legal and surely not meant
 }
 
 const (
@@ -54,13 +53,13 @@ func Parse(block *config.Block, d *config.Directive) (Options, error) {
 	args := c.RemainingArgs()
 	if len(args) > 0 {
 		o.Path, args = args[0], args[1:]
-		if err := o.look(); err != nil {
+		if err := o.look(d.Pos); err != nil {
 			return o, c.Errf("unable to access hosts file '%s': %v", o.Path, err)
 		}
 	}
 	var dropped []string
 	o.Zones, dropped = block.ZonesOr(args)
-	o.drop(d.Pos, dropped)
+	o.Warnings = append(o.Warnings, d.Pos.LeftOut(dropped)...)
 	for c.NextBlock() {
 		if err := o.option(c); err != nil {
 			return o, err
@@ -76,33 +75,27 @@ func Parse(block *config.Block, d *config.Directive) (Options, error) {
 }
 
 // look warns of a file that is not there or cannot be one; it may be later.
-func (o *Options) look() error {
+func (o *Options) look(pos config.Pos) error {
 	info, err := os.Stat(o.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		o.Warnings = append(o.Warnings, "File does not exist: "+o.Path)
+		o.Warnings = append(o.Warnings, pos.Warningf("File does not exist: %s", o.Path))
 	case err != nil:
 		return err
 	case info.IsDir():
-		o.Warnings = append(o.Warnings, fmt.Sprintf("Hosts file %q is a directory", o.Path))
+		o.Warnings = append(o.Warnings, pos.Warningf("Hosts file %q is a directory", o.Path))
 	}
 	return nil
 }
 
-func (o *Options) drop(pos config.Pos, zones []string) {
-	for _, zone := range zones {
-		o.Warnings = append(o.Warnings, fmt.Sprintf("%s: %q is not a zone and is left out", pos, zone))
-	}
-}
-
 // option reads one line of the block.
 func (o *Options) option(c *caddyfile.Dispenser) error {
-	pos, name, args := config.Pos{File: c.File(), Line: c.Line()}, c.Val(), c.RemainingArgs()
+	pos, name, args := config.At(c), c.Val(), c.RemainingArgs()
 	switch name {
 	case "fallthrough":
 		zones, dropped := config.ParseFallthrough(args)
 		o.Fallthrough = zones
-		o.drop(pos, dropped)
+		o.Warnings = append(o.Warnings, pos.LeftOut(dropped)...)
 	case "fallthrough_unsupported":
 		if len(args) > 0 {
 			return c.ArgErr()
@@ -119,7 +112,7 @@ func (o *Options) option(c *caddyfile.Dispenser) error {
 			return c.Errf("unknown property '%s'", name)
 		}
 		if !parseAddr([]byte(name)).IsValid() {
-			o.Warnings = append(o.Warnings, fmt.Sprintf("%s: %q is neither an option nor an address, the line has no effect", pos, name))
+			o.Warnings = append(o.Warnings, pos.Warningf("%q is neither an option nor an address, the line has no effect", name))
 		}
 		o.Inline = append(o.Inline, strings.Join(append([]string{name}, args...), " "))
 	}

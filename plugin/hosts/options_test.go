@@ -34,13 +34,13 @@ func TestParse(t *testing.T) {
 	}{
 		{"hosts", plain(func(*hosts.Options) {})},
 		{"hosts " + missing + " A.example b", plain(func(o *hosts.Options) {
-			o.Path, o.Zones, o.Warnings = missing, config.Zones{"a.example.", "b."}, []string{"File does not exist: " + missing}
+			o.Path, o.Zones, o.Warnings = missing, config.Zones{"a.example.", "b."}, []config.Warning{at(2).Warningf("File does not exist: %s", missing)}
 		})},
 		{"hosts " + folder, plain(func(o *hosts.Options) {
-			o.Path, o.Warnings = folder, []string{fmt.Sprintf("Hosts file %q is a directory", folder)}
+			o.Path, o.Warnings = folder, []config.Warning{at(2).Warningf("Hosts file %q is a directory", folder)}
 		})},
 		{"hosts /dev/null a..b c", plain(func(o *hosts.Options) {
-			o.Path, o.Zones, o.Warnings = "/dev/null", config.Zones{"c."}, []string{`Corefile:2: "a..b" is not a zone and is left out`}
+			o.Path, o.Zones, o.Warnings = "/dev/null", config.Zones{"c."}, at(2).LeftOut([]string{"a..b"})
 		})},
 		{"hosts {\nttl 60 more\nreload 0s\nno_reverse\n10.0.0.1 a.example.org b\nfallthrough\nfallthrough_unsupported\n}", plain(func(o *hosts.Options) {
 			o.TTL, o.Reload, o.NoReverse, o.Unsupported = 60, 0, true, true
@@ -51,10 +51,10 @@ func TestParse(t *testing.T) {
 		})},
 		{"hosts {\nno_recursive\n::1 a\n}", plain(func(o *hosts.Options) {
 			o.Inline = []string{"no_recursive", "::1 a"}
-			o.Warnings = []string{`Corefile:3: "no_recursive" is neither an option nor an address, the line has no effect`}
+			o.Warnings = []config.Warning{at(3).Warningf("%q is neither an option nor an address, the line has no effect", "no_recursive")}
 		})},
 		{"hosts {\nfallthrough a..b\n::1 a\n}", plain(func(o *hosts.Options) {
-			o.Inline, o.Warnings = []string{"::1 a"}, []string{`Corefile:3: "a..b" is not a zone and is left out`}
+			o.Inline, o.Warnings = []string{"::1 a"}, at(3).LeftOut([]string{"a..b"})
 		})},
 	}
 	for _, tt := range tests {
@@ -63,6 +63,9 @@ func TestParse(t *testing.T) {
 		}
 	}
 }
+
+// at is a place in the Corefile.
+func at(line int) config.Pos { return config.Pos{File: "Corefile", Line: line} }
 
 func TestParseErrors(t *testing.T) {
 	tests := []struct{ lines, want string }{

@@ -58,9 +58,6 @@ func New(o Options, e env.Env) (*Kubernetes, error) {
 	if k.source, err = newSource(o, needs, k.metrics, e); err != nil {
 		return nil, err
 	}
-	for _, warning := range o.Warnings {
-		k.log.Warn(warning)
-	}
 	k.store = records.NewStore(records.Config{
 		Zones: zones, Multicluster: multicluster, TTL: o.TTL, Pods: o.Pods, PodNames: o.PodNames, Namespaces: set(o.Namespaces),
 		IgnoreEmpty: o.IgnoreEmpty, Zonal: o.Zonal, LocalIPs: localIPs(e.Bound),

@@ -46,7 +46,7 @@ type Options struct {
 	Burst          int           // apiserver_burst: that may be exceeded by; default 0, the source's own
 	MaxInflight    int           // apiserver_max_inflight: requests at a time; default 0, no limit
 
-	Warnings []string // what is legal and surely not meant
+	Warnings []config.Warning // what is legal and surely not meant
 }
 
 // Defaults, as CoreDNS has them.
@@ -66,7 +66,7 @@ func Parse(block *config.Block, d *config.Directive) (Options, error) {
 		}
 		var dropped []string
 		o.Zones, dropped = block.ZonesOr(in.RemainingArgs())
-		o.drop(dropped)
+		o.Warnings = append(o.Warnings, config.At(in).LeftOut(dropped)...)
 		if !slices.ContainsFunc(o.Zones, func(zone string) bool { return !config.Reverse(zone) }) {
 			return o, errors.New("non-reverse zone name must be used")
 		}
@@ -80,12 +80,6 @@ func Parse(block *config.Block, d *config.Directive) (Options, error) {
 		}
 	}
 	return o, nil
-}
-
-func (o *Options) drop(zones []string) {
-	for _, zone := range zones {
-		o.Warnings = append(o.Warnings, fmt.Sprintf("%q is not a zone and is left out", zone))
-	}
 }
 
 // option reads one line of the block.
@@ -114,11 +108,11 @@ func (o *Options) option(in *caddyfile.Dispenser) error {
 	case "fallthrough":
 		zones, dropped := config.ParseFallthrough(args)
 		o.Fallthrough = zones
-		o.drop(dropped)
+		o.Warnings = append(o.Warnings, config.At(in).LeftOut(dropped)...)
 	case "multicluster":
 		zones, dropped := config.ParseZones(args)
 		o.Multicluster = zones
-		o.drop(dropped)
+		o.Warnings = append(o.Warnings, config.At(in).LeftOut(dropped)...)
 	case "labels":
 		return parseSelector("label", args, &o.Labels)
 	case "namespace_labels":
@@ -128,7 +122,7 @@ func (o *Options) option(in *caddyfile.Dispenser) error {
 	case "apiserver_qps", "apiserver_burst", "apiserver_max_inflight":
 		return o.limit(in, name, args[0])
 	default:
-		o.source(name, args)
+		o.source(in, name, args)
 	}
 	return nil
 }
@@ -217,7 +211,7 @@ func (o *Options) limit(in *caddyfile.Dispenser, name, arg string) error {
 	return nil
 }
 
-func (o *Options) source(name string, args []string) {
+func (o *Options) source(in *caddyfile.Dispenser, name string, args []string) {
 	switch name {
 	case "manifests":
 		o.Manifests = args[0]
@@ -228,7 +222,7 @@ func (o *Options) source(name string, args []string) {
 	case "endpoint":
 		o.Endpoint = args[0]
 		if len(args) > 1 {
-			o.Warnings = append(o.Warnings, fmt.Sprintf("Multiple endpoints have been deprecated, only the first specified endpoint '%s' is used", args[0]))
+			o.Warnings = append(o.Warnings, config.At(in).Warningf("Multiple endpoints have been deprecated, only the first specified endpoint '%s' is used", args[0]))
 		}
 	}
 }

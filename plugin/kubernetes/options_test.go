@@ -48,7 +48,8 @@ func TestParse(t *testing.T) {
 		{"kubeconfig file context", with(func(o *Options) { o.Kubeconfig, o.Context = "file", "context" })},
 		{"endpoint https://a https://b\ntls c k ca", with(func(o *Options) {
 			o.Endpoint, o.Certificate, o.Key, o.Authority = "https://a", "c", "k", "ca"
-			o.Warnings = []string{"Multiple endpoints have been deprecated, only the first specified endpoint 'https://a' is used"}
+			pos := config.Pos{File: "Corefile", Line: 3}
+			o.Warnings = []config.Warning{pos.Warningf("Multiple endpoints have been deprecated, only the first specified endpoint 'https://a' is used")}
 		})},
 		{"manifests dir", with(func(o *Options) { o.Manifests = "dir" })},
 		{"multicluster cluster.local", with(func(o *Options) { o.Multicluster = config.Zones{"cluster.local."} })},

@@ -1,7 +1,6 @@
 package template
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -20,7 +19,7 @@ import (
 type Options struct {
 	Rules []Rule // in the order of the Corefile
 
-	Warnings []string // what is legal and surely not meant
+	Warnings []config.Warning // what is legal and surely not meant
 }
 
 // Rule is one template directive.
@@ -120,15 +119,8 @@ func (p *parser) head(block *config.Block) error {
 	}
 	zones, dropped := block.ZonesOr(p.c.RemainingArgs())
 	p.rule.Zones = zones
-	p.drop(dropped)
+	p.options.Warnings = append(p.options.Warnings, config.At(p.c).LeftOut(dropped)...)
 	return nil
-}
-
-func (p *parser) drop(zones []string) {
-	for _, zone := range zones {
-		pos := config.Pos{File: p.c.File(), Line: p.c.Line()}
-		p.options.Warnings = append(p.options.Warnings, fmt.Sprintf("%s: %q is not a zone and is left out", pos, zone))
-	}
 }
 
 // option reads one line of the block.
@@ -138,7 +130,7 @@ func (p *parser) option(name string) error {
 	case "fallthrough":
 		zones, dropped := config.ParseFallthrough(c.RemainingArgs())
 		rule.Fallthrough = zones
-		p.drop(dropped)
+		p.options.Warnings = append(p.options.Warnings, config.At(p.c).LeftOut(dropped)...)
 		return nil
 	case "upstream": // an option of earlier releases
 		c.RemainingArgs()

@@ -59,7 +59,7 @@ func TestWarnings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := fmt.Sprintf("%q", o.Warnings), `["Corefile:2: \"a..b\" is not a zone and is left out" "Corefile:3: \"x..y\" is not a zone and is left out"]`; got != want {
+	if got, want := fmt.Sprintf("%q", o.Warnings), `["\"a..b\" is not a zone and is left out (Corefile:2)" "\"x..y\" is not a zone and is left out (Corefile:3)"]`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	if got := fmt.Sprint(o.Rules[0].Zones); got != "[c.]" {

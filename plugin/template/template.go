@@ -53,9 +53,6 @@ func New(o Options, e env.Env) (*Template, error) {
 		rule.plain = r.Match[0] == anyName && len(r.Vars)+len(r.Exprs)+len(r.Answer)+len(r.Additional)+len(r.Authority) == 0
 		t.rules = append(t.rules, rule)
 	}
-	for _, warning := range o.Warnings {
-		e.Log.Warn(warning)
-	}
 	var err error
 	t.metrics, err = newMetrics(e)
 	return t, err
