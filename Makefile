@@ -5,9 +5,9 @@ COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.revision=$(COMMIT)
 
 # A module of its own for each part whose dependencies the others shall not have.
-MODULES = $(patsubst %/go.mod,%,$(wildcard e2e/go.mod bench/go.mod))
+MODULES = $(patsubst %/go.mod,%,$(wildcard e2e/go.mod bench/go.mod deploy/image/go.mod))
 
-.PHONY: run test e2e e2e-proxy bench lint build
+.PHONY: run test e2e e2e-proxy bench lint build image
 
 run: build ## serve the demo's cluster on 127.0.0.1:1053
 	@tools/need dig bind9-dnsutils || true
@@ -37,3 +37,13 @@ lint: ## gofmt, govet, staticcheck (with unused), errcheck, ineffassign
 
 build: ## the programs, static, in .cache/bin
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o .cache/bin/ ./cmd/...
+
+# The images' names begin with it; nothing is sent there.
+REGISTRY ?= localhost
+
+image: ## container images of both programs for amd64 and arm64, as archives in .cache/image; no container engine is needed
+	@for arch in amd64 arm64; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o .cache/image/$$arch/ ./cmd/... || exit 1; \
+	done
+	@cd deploy/image && SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH-$$(git log -1 --format=%ct 2>/dev/null)} \
+		$(GO) run . -repository $(REGISTRY) -tag $(VERSION) -revision '$(COMMIT)' ../../.cache/image
