@@ -10,13 +10,21 @@ import (
 
 // Packages names the Debian package of each program that is not built here.
 var Packages = map[string]string{
-	"etcd":    "etcd-server",
-	"dig":     "bind9-dnsutils",
-	"dnsperf": "dnsperf",
-	"nft":     "nftables",
-	"knotd":   "knot",
-	"taskset": "util-linux",
-	"unbound": "unbound",
+	"/usr/lib/cni/bridge": "containernetworking-plugins",
+	"containerd":          "containerd",
+	"dig":                 "bind9-dnsutils",
+	"dnsperf":             "dnsperf",
+	"etcd":                "etcd-server",
+	"gcc":                 "gcc libc6-dev",
+	"knotd":               "knot",
+	"kubectl":             "kubernetes-client",
+	"musl-gcc":            "musl-tools",
+	"nft":                 "nftables",
+	"nsenter":             "util-linux",
+	"prometheus":          "prometheus",
+	"runc":                "runc",
+	"taskset":             "util-linux",
+	"unbound":             "unbound",
 }
 
 // install fetches Debian packages; only root can.

@@ -49,7 +49,8 @@ func (p *Peers) Root() string { return p.root }
 // Cache is the folder for whatever need not be made anew each time; git ignores it.
 func (p *Peers) Cache() string { return filepath.Join(p.root, ".cache") }
 
-// Path says where a program that Ensure has made is: one of Kubernetes', "coredns" or "waypost".
+// Path says where a program that Ensure has made is: one of Kubernetes', "coredns", "waypost" or
+// "waypost-proxy".
 func (p *Peers) Path(program string) string {
 	return filepath.Join(p.dir(program), program)
 }
@@ -66,7 +67,10 @@ func (p *Peers) dir(program string) string {
 
 var kubernetes = []string{"kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet"}
 
-// Ensure makes the programs ready for use. Waypost is always built, so that it is what the checkout holds; peers are
+// static makes programs that need nothing beside them, as the ones that are released.
+var static = []string{"CGO_ENABLED=0"}
+
+// Ensure makes the programs ready for use. Waypost's are always built, so that they are what the checkout holds; peers are
 // built once; programs of neither kind must be on the PATH, from the Debian package that Packages names.
 func (p *Peers) Ensure(programs ...string) error {
 	unlock, err := p.lock()
@@ -77,8 +81,10 @@ func (p *Peers) Ensure(programs ...string) error {
 	var missing []string
 	for _, program := range programs {
 		switch {
-		case program == "waypost":
-			err = p.run(p.root, nil, "go", "build", "-buildvcs=false", "-o", p.Path("waypost"), "./cmd/waypost")
+		case program == "waypost" || program == "waypost-proxy":
+			err = p.run(p.root, static, "go", "build", "-buildvcs=false", "-o", p.Path(program), "./cmd/"+program)
+		case program == "visitor":
+			err = p.run(filepath.Join(p.root, "e2e"), static, "go", "build", "-buildvcs=false", "-o", p.Path(program), "./nodes/visitor")
 		case Packages[program] != "":
 			if _, lookErr := exec.LookPath(program); lookErr != nil {
 				missing = append(missing, Packages[program])
