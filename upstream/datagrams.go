@@ -68,7 +68,7 @@ func (d *datagrams) ask(q *Question, a Asker) error {
 	p.port = port
 	p.setID(d.random.id(port.waiting))
 	port.waiting = append(port.waiting, p)
-	if first := d.waiting.push(p); first || d.waiting.once == p {
+	if first := d.waiting.push(p); first || d.waiting.once == p || d.waiting.twice == p {
 		d.schedule(now)
 	}
 	d.mu.Unlock()
@@ -234,7 +234,7 @@ func (d *datagrams) finish(port *port, p *pending, now time.Time) bool {
 	}
 	d.mu.Lock()
 	d.waiting.remove(p)
-	if mine && !now.IsZero() && !p.twice { // else it is not known which of the two was replied to
+	if mine && !now.IsZero() && !p.repeated { // else it is not known which of them was replied to
 		d.trip.took(now.Sub(p.asked))
 	}
 	if done {
@@ -276,10 +276,8 @@ func (d *datagrams) schedule(now time.Time) {
 		return
 	}
 	at := first.deadline
-	if once := d.waiting.once; once != nil {
-		if again := once.asked.Add(d.trip.patience()); again.Before(at) {
-			at = again
-		}
+	if again := d.waiting.due(d.trip.patience()); !again.IsZero() && again.Before(at) {
+		at = again
 	}
 	d.timer.Reset(at.Sub(now))
 }
@@ -295,7 +293,7 @@ func (d *datagrams) tick() {
 			d.letters.doubt()
 		}
 	}
-	again := d.waiting.again(now.Add(-d.trip.patience()))
+	again := d.waiting.again(now, d.trip.patience())
 	d.schedule(now)
 	d.mu.Unlock()
 	for _, p := range late {

@@ -14,7 +14,7 @@ import (
 	"github.com/waypost/waypost/upstream/upstreamtest"
 )
 
-// TestLoss: a question that gets lost is sent again, once and as it was, long before it is given up.
+// TestLoss: a question that gets lost is sent again, twice at most and as it was, long before it is given up.
 func TestLoss(t *testing.T) {
 	type sent struct {
 		packet string
@@ -27,7 +27,7 @@ func TestLoss(t *testing.T) {
 			return // a probe
 		}
 		seen <- sent{string(request), from}
-		if len(seen) > 1 && !lose.Load() {
+		if len(seen) > 2 && !lose.Load() {
 			l.Send(edit(request, right), from)
 		}
 	})
@@ -39,8 +39,8 @@ func TestLoss(t *testing.T) {
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	if first, second := <-seen, <-seen; first != second {
-		t.Errorf("sent %v, then %v", first, second)
+	if first, second, third := <-seen, <-seen, <-seen; first != second || second != third {
+		t.Errorf("sent %v, then %v, then %v", first, second, third)
 	}
 	// A server that is being probed is left in peace.
 	lose.Store(true)
@@ -88,21 +88,31 @@ func TestQueue(t *testing.T) {
 	q.remove(all[0])
 	q.remove(all[2])
 	q.remove(all[2])
-	if got := q.again(at.Add(3 * time.Second)); len(got) != 2 || got[0] != all[1] || got[1] != all[3] {
+	const patience = 2 * time.Second
+	if got := q.again(at.Add(5*time.Second), patience); len(got) != 2 || got[0] != all[1] || got[1] != all[3] {
 		t.Errorf("sent again: %v", got)
 	}
-	if got := q.again(at.Add(3 * time.Second)); len(got) != 0 {
-		t.Errorf("sent a third time: %v", got)
+	if got := q.again(at.Add(5*time.Second), patience); len(got) != 0 {
+		t.Errorf("sent a third time too early: %v", got)
+	}
+	if due := q.due(patience); due != at.Add(6*time.Second) {
+		t.Errorf("due at %v", due)
 	}
 	q.remove(all[4])
+	if got := q.again(at.Add(7*time.Second), patience); len(got) != 2 || got[0] != all[5] || got[1] != all[1] {
+		t.Errorf("sent again, and a third time: %v", got)
+	}
 	if got := q.before(at.Add(13 * time.Second)); len(got) != 2 || got[0] != all[1] || got[1] != all[3] {
 		t.Errorf("told: %v", got)
 	}
-	if got := q.again(at.Add(9 * time.Second)); len(got) != 1 || got[0] != all[5] {
-		t.Errorf("sent again: %v", got)
+	if got := q.again(at.Add(11*time.Second), patience); len(got) != 1 || got[0] != all[5] {
+		t.Errorf("sent a third time: %v", got)
+	}
+	if due := q.due(patience); !due.IsZero() {
+		t.Errorf("sent for ever: at %v", due)
 	}
 	q.remove(all[5])
-	if q.first != nil || q.last != nil || q.once != nil {
+	if q.first != nil || q.last != nil || q.once != nil || q.twice != nil {
 		t.Errorf("left: %+v", q)
 	}
 }

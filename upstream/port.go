@@ -74,7 +74,7 @@ func (p *port) sendAgain(q *pending) {
 	defer p.mu.Unlock()
 	for _, w := range p.waiting {
 		if w == q {
-			_ = p.send(q.packet) // if it gets lost again, its time ends
+			_ = p.send(q.packet) // what goes wrong is met by the next one, or when its time ends
 		}
 	}
 }

@@ -72,7 +72,7 @@ type pending struct {
 	port       *port    // over UDP: where it was sent from
 	prev, next *pending // over UDP: in the order of deadlines
 	queued     bool
-	twice      bool // over UDP: it has been sent twice
+	repeated   bool // over UDP: it has been sent more than once
 	letters    int  // over UDP: how many letters of its name are in random case
 	folded     bool // over UDP: a reply came whose question was in another letter case
 	again      bool // over a connection: this is not the first one
