@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/waypost/waypost/message"
 )
@@ -11,7 +13,8 @@ import (
 // chain is a block with what is made of it once and for all.
 type chain struct {
 	*Block
-	unanswered error // what becomes of a query that no step answered
+	set        *chains // where it is one of
+	unanswered error   // what becomes of a query that no step answered
 }
 
 // waiter is the step that the chain goes on with, if that can wait without a goroutine.
@@ -28,13 +31,18 @@ type chains struct {
 	byZone map[string]*chain // without the root
 	depths []int             // how many labels those zones have, the most first
 	root   *chain            // nil where no block has the root zone
+
+	waiting atomic.Int64 // queries that wait in one of them
+	retired atomic.Bool  // there are others in their place
+	once    sync.Once
+	left    chan struct{} // closed when they are retired and nothing waits in them
 }
 
 // newChains prepares the blocks. Where two have a zone in common, the first has it.
 func newChains(blocks []*Block) *chains {
-	t := &chains{byZone: make(map[string]*chain)}
+	t := &chains{byZone: make(map[string]*chain), left: make(chan struct{})}
 	for _, b := range blocks {
-		c := &chain{Block: b, unanswered: fmt.Errorf("plugin/%s: no next plugin found", b.Last)}
+		c := &chain{Block: b, set: t, unanswered: fmt.Errorf("plugin/%s: no next plugin found", b.Last)}
 		for _, zone := range b.Zones {
 			t.add(zone, c)
 		}
@@ -79,4 +87,30 @@ func (t *chains) find(q *message.Query) *chain {
 		found = c
 	}
 	return found
+}
+
+// enter lets a query wait in the chains, until leave. It reports false for chains that are retired: others have to answer.
+func (t *chains) enter() bool {
+	t.waiting.Add(1)
+	if t.retired.Load() {
+		t.leave()
+		return false
+	}
+	return true
+}
+
+// leave follows each enter that has reported true.
+func (t *chains) leave() {
+	if t.waiting.Add(-1) == 0 && t.retired.Load() {
+		t.once.Do(func() { close(t.left) })
+	}
+}
+
+// retire lets no more queries wait in the chains, and returns what is closed once those that do have ended.
+func (t *chains) retire() <-chan struct{} {
+	t.retired.Store(true)
+	if t.waiting.Load() == 0 {
+		t.once.Do(func() { close(t.left) })
+	}
+	return t.left
 }

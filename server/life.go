@@ -26,6 +26,7 @@ type desk struct {
 	r        message.Reply
 	revising []int   // which step asked for each of the reply's Revisions
 	away     *parked // what the desk is part of, where it is not a socket loop's
+	outdated bool    // the query cannot wait, as there are other blocks by now
 }
 
 // arrived says where the next packet comes from. local is the address it was sent to.
@@ -42,18 +43,28 @@ func (d *desk) respond(packet, out []byte) (reply []byte, later *parked) {
 			reply, later = nil, nil
 		}
 	}()
-	q, r := &d.q, &d.r
-	switch q.Parse(packet) {
+	switch d.q.Parse(packet) {
 	case message.Ignored:
 		return nil, nil
 	case message.Rejected:
-		return message.Rejection(q, out), nil
+		return message.Rejection(&d.q, out), nil
 	}
-	r.Begin(q, out)
+	for {
+		d.outdated = false
+		if reply, later = d.answer(out); !d.outdated {
+			return reply, later
+		}
+		d.q.Parse(packet) // steps may have changed the question
+	}
+}
+
+// answer has the block that covers the query answer it.
+func (d *desk) answer(out []byte) (reply []byte, later *parked) {
+	d.r.Begin(&d.q, out)
 	d.revising = d.revising[:0]
-	c := d.server.chains.Load().find(q)
-	if !d.server.admits(c, q, r) {
-		return r.Finish(), nil
+	c := d.server.chains.Load().find(&d.q)
+	if !d.server.admits(c, &d.q, &d.r) {
+		return d.r.Finish(), nil
 	}
 	return d.walk(c, 0)
 }
@@ -202,7 +213,12 @@ func (s *Server) Resolve(from *message.Query, name message.Name, typ message.Typ
 		d.r.Fail(message.ServFail)
 		return d.r.Finish(), true
 	}
-	c := s.chains.Load().find(&d.q)
+	set := s.chains.Load()
+	if from.MayBlock {
+		set = s.enter()
+		defer set.leave()
+	}
+	c := set.find(&d.q)
 	if !s.admits(c, &d.q, &d.r) {
 		return d.r.Finish(), false
 	}

@@ -30,7 +30,7 @@ func newBench(t testing.TB, blocks ...*Block) *bench {
 	}}
 	s.limits = Limits{InnerQuestions: 3}.withDefaults()
 	s.parking.limit = 1
-	s.SetBlocks(blocks)
+	s.chains.Store(newChains(blocks))
 	b.server, b.q.Resolver = s, s
 	b.arrived(netip.MustParseAddrPort("192.0.2.9:5353"), netip.MustParseAddrPort("192.0.2.53:53"), time.Now())
 	return b

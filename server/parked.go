@@ -11,8 +11,9 @@ import (
 type parked struct {
 	desk
 	chain   *chain
-	step    int  // where it goes on
-	counted bool // it has a place of Limits.Parked
+	step    int     // where it goes on
+	counted bool    // it has a place of Limits.Parked
+	within  *chains // what it has entered
 
 	out      []byte                // where the reply is written
 	exit     exit                  // gets the answer
@@ -49,7 +50,7 @@ func (p *parked) free(answer []byte) {
 	if cap(answer) > cap(p.out) && cap(answer) <= maxOut {
 		p.out = answer[:0]
 	}
-	p.chain, p.exit, p.counted = nil, nil, false
+	p.chain, p.exit, p.counted, p.within = nil, nil, false, nil
 	p.q.Original = nil
 	p.server.parks.Put(p)
 }
@@ -72,11 +73,16 @@ func (d *desk) park(c *chain, i int) ([]byte, *parked) {
 	if d.q.MayBlock || d.q.Depth > 0 {
 		return d.fail(c, errParked), nil
 	}
+	if !c.set.enter() {
+		d.outdated = true
+		return nil, nil
+	}
 	if !d.server.parking.take() {
+		c.set.leave()
 		return d.fail(c, errFull), nil
 	}
 	p := d.server.parked()
-	p.chain, p.step, p.counted = c, i, true
+	p.chain, p.step, p.counted, p.within = c, i, true, c.set
 	p.q.Copy(&d.q)
 	p.revising = append(p.revising[:0], d.revising...)
 	if i == completed {
@@ -154,6 +160,7 @@ func (p *parked) end(reply []byte, later *parked) {
 	}
 	if p.counted {
 		p.server.parking.give()
+		p.within.leave()
 	}
 	p.exit.leave(p, reply)
 }
@@ -164,12 +171,12 @@ func (s *Server) Refresh(q *message.Query) {
 		return
 	}
 	p := s.parked()
-	p.counted, p.exit = true, nobody{}
+	p.counted, p.within, p.exit = true, s.enter(), nobody{}
 	p.q.Copy(q.First())
 	p.q.Refresh, p.q.MayBlock = true, false
 	p.r.Begin(&p.q, p.out)
 	p.revising = p.revising[:0]
-	if p.chain = s.chains.Load().find(&p.q); p.chain == nil {
+	if p.chain = p.within.find(&p.q); p.chain == nil {
 		p.end(nil, nil)
 		return
 	}

@@ -99,7 +99,7 @@ func Listen(config Config) (*Server, error) {
 	s := &Server{config: config, limits: config.Limits.withDefaults(), closing: make(chan struct{})}
 	s.config.Blocks = nil // which SetBlocks may replace
 	s.parking.limit = int64(s.limits.Parked)
-	s.SetBlocks(config.Blocks)
+	s.chains.Store(newChains(config.Blocks))
 	addr, err := concrete(config.Addr)
 	if err != nil {
 		return nil, err
@@ -161,8 +161,20 @@ func concrete(addr string) (string, error) {
 func (s *Server) Addr() netip.AddrPort { return s.addr }
 
 // SetBlocks exchanges the blocks for every query that arrives from now on; one that is parked ends in the block where it
-// began. Both sets must stay usable until such queries have ended.
-func (s *Server) SetBlocks(blocks []*Block) { s.chains.Store(newChains(blocks)) }
+// began. What it returns is closed once all of these have ended. Until then both sets must be able to answer; a socket loop
+// may be within a step of the former set a moment longer, but lets nothing wait there.
+func (s *Server) SetBlocks(blocks []*Block) (ended <-chan struct{}) {
+	return s.chains.Swap(newChains(blocks)).retire()
+}
+
+// enter is the set of blocks that a query may wait in, until it leaves that.
+func (s *Server) enter() *chains {
+	for {
+		if set := s.chains.Load(); set.enter() {
+			return set
+		}
+	}
+}
 
 // Start begins to answer, and returns. It is called once.
 func (s *Server) Start() {
