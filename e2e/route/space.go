@@ -44,6 +44,15 @@ func NewSpace(name string) (*Space, error) {
 	return s, nil
 }
 
+// Here is the namespace that the program runs in.
+func Here(name string) (*Space, error) {
+	file, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		return nil, fmt.Errorf("open the program's own network namespace: %w", err)
+	}
+	return &Space{Name: name, file: file}, nil
+}
+
 // Close lets go of the namespace.
 func (s *Space) Close() error { return s.file.Close() }
 
