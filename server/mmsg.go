@@ -75,7 +75,7 @@ func (in *inbox) receive(raw syscall.RawConn) error {
 
 // receiveNow is receive without waiting; it reports whether there is no need to.
 //
-// The call is a raw one, as is that of sendNow: it never blocks and lasts some 0.1 ms at most. Told of it, Go's scheduler
+// The call is a raw one, as are those of sendNow: it never blocks and lasts some 0.1 ms at most. Told of it, Go's scheduler
 // would look for other work after 0.02 ms and wake further threads, which takes a fourth of the processor time under load
 // and half of it at 5,000 queries a second.
 func (in *inbox) receiveNow(fd uintptr) bool {
@@ -225,7 +225,7 @@ func (p *peer) send(raw syscall.RawConn, reply []byte) error {
 // sendNow is send without waiting; it reports whether there is no need to.
 func (p *peer) sendNow(fd uintptr) bool {
 	for p.errno = unix.EINTR; p.errno == unix.EINTR; {
-		_, _, p.errno = unix.Syscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&p.header)), unix.MSG_DONTWAIT)
+		_, _, p.errno = unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&p.header)), unix.MSG_DONTWAIT)
 	}
 	return p.errno != unix.EAGAIN
 }

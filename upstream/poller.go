@@ -60,11 +60,11 @@ func (p *poller) wait() ([]unix.EpollEvent, error) {
 // readNow is wait without waiting; it reports whether there is no need to.
 func (p *poller) readNow(fd uintptr) bool {
 	for {
-		n, err := unix.EpollWait(int(fd), p.events[:], 0)
+		n, err := pollNow(int(fd), p.events[:])
 		if err == unix.EINTR {
 			continue
 		}
-		p.ready, p.err = max(0, n), os.NewSyscallError("epoll_wait", err)
+		p.ready, p.err = n, os.NewSyscallError("epoll_wait", err)
 		return n != 0
 	}
 }

@@ -61,7 +61,7 @@ func (p *port) send(packet []byte) error {
 		return net.ErrClosed
 	}
 	for tries := 0; ; tries++ {
-		_, err := unix.Write(p.fd, packet)
+		err := sendNow(p.fd, packet)
 		if err == nil || tries == 1 {
 			return os.NewSyscallError("write", err)
 		}
@@ -85,7 +85,7 @@ func (p *port) receive(buffer []byte) (int, error) {
 	if p.fd < 0 {
 		return 0, unix.EAGAIN
 	}
-	return unix.Read(p.fd, buffer)
+	return receiveNow(p.fd, buffer)
 }
 
 // close closes the socket. The caller holds p.mu. Its number may be another socket's at once, so that nobody else uses it
