@@ -160,6 +160,17 @@ func (d *Directive) Dispenser() *caddyfile.Dispenser {
 	return &dispenser
 }
 
+// Word is the first word of a line in the directive's braces, "" where no word of the directive stands there. Of a line
+// that begins with the directive's own name it is that.
+func (d *Directive) Word(pos Pos) string {
+	for _, t := range d.tokens {
+		if position(d.file, t) == pos {
+			return t.Text
+		}
+	}
+	return ""
+}
+
 // Error says which directive err is about, as CoreDNS does: "plugin/NAME: ...". It is nil where err is.
 func (d *Directive) Error(err error) error {
 	if err == nil {

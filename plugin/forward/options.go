@@ -38,6 +38,7 @@ type Options struct {
 	HealthNoRecurse    bool          // probes do not ask for recursion
 	HealthDomain       message.Name  // what probes ask for; default the root
 
+	TLSFiles      []string    // tls: the files that TLS was read from
 	TLS           *tls.Config // tls: the authorities to trust, and the own certificate; default the system's, and none
 	TLSServerName string      // what certificates have to be for; default the address
 	DoHMethod     string      // http.MethodPost or http.MethodGet; default POST
@@ -55,7 +56,21 @@ type Options struct {
 	FailFast      bool            // SERVFAIL at once while all servers are out of use
 	Resolver      []string        // who is asked for the addresses of host names in To; default the system's
 
+	Pos      config.Pos       // where the line stands
 	Warnings []config.Warning // what is legal and surely not meant
+}
+
+// Meaning tells lines of forward from each other that do not mean the same, together with what is in TLSFiles. It is empty
+// where the line may mean something else each time: the addresses of host names are looked up at the start.
+func (o Options) Meaning() string {
+	for _, to := range o.To {
+		if to.Host != "" {
+			return ""
+		}
+	}
+	withTLS := o.TLS != nil
+	o.TLS, o.Warnings, o.Pos = nil, nil, config.Pos{} // which say nothing of how it works
+	return fmt.Sprintf("%#v %t", o, withTLS)
 }
 
 // Policy is the order in which the servers are asked.
@@ -101,7 +116,7 @@ func Parse(d *config.Directive) ([]Options, error) {
 func parseLine(c *caddyfile.Dispenser) (Options, error) {
 	o := Options{
 		MaxFails: defaultMaxFails, MaxConnectAttempts: -1, HealthCheck: defaultHealthCheck, HealthDomain: message.Root,
-		DoHMethod: http.MethodPost, Expire: defaultExpire, ReadTimeout: defaultReadTimeout,
+		DoHMethod: http.MethodPost, Expire: defaultExpire, ReadTimeout: defaultReadTimeout, Pos: config.At(c),
 	}
 	if !c.NextArg() {
 		return o, c.ArgErr()
@@ -280,6 +295,7 @@ func (o *Options) takeTLS(c *caddyfile.Dispenser, args []string) error {
 		return c.ArgErr()
 	}
 	var err error
+	o.TLSFiles = args
 	o.TLS, err = loadTLS(args)
 	return err
 }

@@ -2,6 +2,7 @@ package hosts
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"strconv"
@@ -25,6 +26,16 @@ type Options struct {
 	Unsupported bool          // and so do types other than A, AAAA and PTR, also at names that exist (fallthrough_unsupported)
 
 	Warnings []config.Warning // what is legal and surely not meant
+}
+
+// Meaning tells directives from each other that do not mean the same. It is empty for one whose file is read at the start
+// only, which may mean something else each time.
+func (o Options) Meaning() string {
+	if o.Reload == 0 {
+		return ""
+	}
+	o.Warnings = nil
+	return fmt.Sprintf("%#v", o)
 }
 
 const (

@@ -13,6 +13,8 @@ import (
 type Options struct {
 	// Rules in the order of the file. The first whose zone has the query's name decides alone.
 	Rules []Rule
+
+	Warnings []config.Warning // what is legal and surely not meant
 }
 
 // Rule says how queries for the names of one zone are printed.
@@ -23,6 +25,8 @@ type Rule struct {
 	Format string
 	// Classes are the replies that are printed. Default: All.
 	Classes Classes
+	// Pos is where the rule stands.
+	Pos config.Pos
 }
 
 // The formats that have a name, {common} and {combined}.
@@ -55,6 +59,7 @@ func Parse(d *config.Directive) (Options, error) {
 	var o Options
 	c := d.Dispenser()
 	for c.Next() {
+		pos := config.At(c)
 		names, format := split(c.RemainingArgs())
 		first := len(o.Rules)
 		for _, text := range names {
@@ -62,7 +67,8 @@ func Parse(d *config.Directive) (Options, error) {
 			if err != nil {
 				return o, c.Err(err.Error())
 			}
-			o.Rules = append(o.Rules, Rule{Zone: zone, Format: format})
+			o.Rules = append(o.Rules, Rule{Zone: zone, Format: format, Pos: pos})
+			o.Warnings = append(o.Warnings, suspect(pos, text)...)
 		}
 		classes, err := parseClasses(c)
 		if err != nil {

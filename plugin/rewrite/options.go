@@ -22,12 +22,16 @@ type Rule struct {
 	Continue bool
 	// Action is a *Name, *Class, *Type, *EDNS, *TTL, *CNAME or *Rcode.
 	Action Action
+	// Pos is where it stands.
+	Pos config.Pos
 }
 
 // Action is what a rule does with a query.
 type Action interface {
 	// apply changes the query and says what is to be done with the reply. It reports whether the rule fits the query.
 	apply(c *change) bool
+	// explain says in words what is done.
+	explain() string
 }
 
 // Parse reads the rewrite directives of a block. What stands in braces belongs to the line:
@@ -41,7 +45,7 @@ func Parse(d *config.Directive) (Options, error) {
 	var o Options
 	c := d.Dispenser()
 	for c.Next() {
-		pos := config.Pos{File: c.File(), Line: c.Line()}
+		pos := config.At(c)
 		args := c.RemainingArgs()
 		if len(args) < 2 {
 			for c.NextBlock() {
@@ -52,6 +56,7 @@ func Parse(d *config.Directive) (Options, error) {
 		if err != nil {
 			return o, pos.Errorf("%w", err)
 		}
+		rule.Pos = pos
 		o.Rules = append(o.Rules, rule)
 	}
 	return o, nil

@@ -39,6 +39,8 @@ type Rule struct {
 	Error *Error
 	// Fallthrough are the zones in which names that do not match go on to the next rule. Default: none, they are SERVFAIL.
 	Fallthrough config.Zones
+
+	Pos config.Pos // where it stands
 }
 
 // Var is a value that expressions and records can name.
@@ -75,6 +77,7 @@ func Parse(block *config.Block, d *config.Directive) (Options, error) {
 	for c.Next() {
 		p := parser{c: c, env: expression.NewEnv(nil), options: &o}
 		p.env["group"] = group(nil)
+		p.rule.Pos = config.At(c)
 		if err := p.head(block); err != nil {
 			return o, err
 		}
@@ -87,6 +90,7 @@ func Parse(block *config.Block, d *config.Directive) (Options, error) {
 			p.rule.Match = []*regexp.Regexp{anyName}
 		}
 		o.Rules = append(o.Rules, p.rule)
+		o.Warnings = append(o.Warnings, p.rule.suspect()...)
 	}
 	return o, nil
 }

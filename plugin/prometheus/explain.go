@@ -1,0 +1,14 @@
+package prometheus
+
+import "github.com/waypost/waypost/config"
+
+// Words are the options that may stand in the braces.
+func Words() []string { return []string{"runtime_metrics", "tls"} }
+
+// Explain says in words what the directive does.
+func (o Options) Explain() []config.Clause {
+	return config.Clauses(
+		"counts queries and replies, for /metrics at "+o.Address,
+		config.When(o.RuntimeMetrics, "with all metrics of the Go runtime"),
+	)
+}
