@@ -34,15 +34,20 @@ type ControlPlane struct {
 	dir         string
 	peers       *peers.Peers
 	others      []*APIServer
+	nodes       bool // real ones: Pods run, so the API server and the controllers do for them what else would be in the way
 }
 
 // StartControlPlane starts one, with the controllers that make DNS's objects, and waits until it is ready.
 func StartControlPlane(ctx context.Context, p *peers.Peers) (*ControlPlane, error) {
+	return startControlPlane(ctx, p, false)
+}
+
+func startControlPlane(ctx context.Context, p *peers.Peers, nodes bool) (*ControlPlane, error) {
 	dir, err := os.MkdirTemp(Folder(), "control-plane-")
 	if err != nil {
 		return nil, fmt.Errorf("make the control plane's folder: %w", err)
 	}
-	c := &ControlPlane{dir: dir, peers: p}
+	c := &ControlPlane{dir: dir, peers: p, nodes: nodes}
 	if err := c.start(ctx); err != nil {
 		c.Stop()
 		return nil, err
@@ -66,12 +71,22 @@ func (c *ControlPlane) start(ctx context.Context) (err error) {
 	if err := c.APIServer.Start(ctx); err != nil {
 		return err
 	}
-	c.Controllers, err = StartProcess("kube-controller-manager", nil, c.peers.Path("kube-controller-manager"),
-		"--kubeconfig="+c.Kubeconfig, "--leader-elect=false", "--bind-address=127.0.0.1",
-		"--kube-api-qps=2000", "--kube-api-burst=4000", "--concurrent-service-endpoint-syncs=20",
-		"--controllers=endpointslice-controller,endpointslice-mirroring-controller,namespace-controller,"+
-			"statefulset-controller,deployment-controller,replicaset-controller")
+	c.Controllers, err = StartProcess("kube-controller-manager", nil, c.peers.Path("kube-controller-manager"), c.controllerArgs()...)
 	return err
+}
+
+// controllerArgs asks for the controllers that make DNS's objects, or, with real nodes, for all.
+func (c *ControlPlane) controllerArgs() []string {
+	args := []string{
+		"--kubeconfig=" + c.Kubeconfig, "--leader-elect=false", "--bind-address=127.0.0.1",
+		"--kube-api-qps=2000", "--kube-api-burst=4000", "--concurrent-service-endpoint-syncs=20",
+	}
+	if c.nodes {
+		return append(args, "--allocate-node-cidrs=false",
+			"--service-account-private-key-file="+c.file("sa.key"), "--root-ca-file="+c.CertificateFile())
+	}
+	return append(args, "--controllers=endpointslice-controller,endpointslice-mirroring-controller,namespace-controller,"+
+		"statefulset-controller,deployment-controller,replicaset-controller")
 }
 
 // Stop ends everything, the DNS servers' friends last.
@@ -102,6 +117,9 @@ func (c *ControlPlane) writeCredentials() error {
 
 func (c *ControlPlane) file(name string) string { return filepath.Join(c.dir, name) }
 
+// CertificateFile holds the certificates that the first API server's is to be checked with.
+func (c *ControlPlane) CertificateFile() string { return c.file("certs-6443/apiserver.crt") }
+
 // APIServer is one kube-apiserver and the way to it. It can be stopped and started again.
 type APIServer struct {
 	*Process
@@ -112,6 +130,7 @@ type APIServer struct {
 	program    string
 	args       []string
 	tokenFile  string
+	certs      string // a folder
 	name       string
 }
 
@@ -129,7 +148,7 @@ func (c *ControlPlane) AddAPIServer(ctx context.Context, port int) (*APIServer, 
 func (c *ControlPlane) newAPIServer(port int, reconciler string) (*APIServer, error) {
 	name := fmt.Sprintf("kube-apiserver-%d", port)
 	a := &APIServer{
-		name: name, program: c.peers.Path("kube-apiserver"), tokenFile: c.file(name + "-tokens.csv"),
+		name: name, program: c.peers.Path("kube-apiserver"), tokenFile: c.file(name + "-tokens.csv"), certs: c.file("certs-" + fmt.Sprint(port)),
 		Kubeconfig: c.file(name + ".kubeconfig"),
 		Config: &rest.Config{
 			Host: fmt.Sprintf("https://127.0.0.1:%d", port), BearerToken: AdminToken, QPS: -1, WarningHandler: rest.NoWarnings{},
@@ -143,10 +162,13 @@ func (c *ControlPlane) newAPIServer(port int, reconciler string) (*APIServer, er
 		"--service-account-key-file=" + c.file("sa.key"), "--service-account-signing-key-file=" + c.file("sa.key"),
 		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
 		"--token-auth-file=" + a.tokenFile, "--authorization-mode=RBAC", "--allow-privileged",
-		"--secure-port=" + fmt.Sprint(port), "--advertise-address=" + NodeAddress, "--cert-dir=" + c.file("certs-"+fmt.Sprint(port)),
-		"--disable-admission-plugins=ServiceAccount", "--enable-priority-and-fairness=false",
+		"--secure-port=" + fmt.Sprint(port), "--advertise-address=" + NodeAddress, "--cert-dir=" + a.certs,
+		"--enable-priority-and-fairness=false", "--kubelet-preferred-address-types=InternalIP",
 		"--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000",
 		"--endpoint-reconciler-type=" + reconciler,
+	}
+	if !c.nodes {
+		a.args = append(a.args, "--disable-admission-plugins=ServiceAccount") // nobody makes tokens for Pods that do not run
 	}
 	var err error
 	if a.Client, err = kubernetes.NewForConfig(a.Config); err != nil {
@@ -155,15 +177,28 @@ func (c *ControlPlane) newAPIServer(port int, reconciler string) (*APIServer, er
 	return a, a.WriteKubeconfig(a.Kubeconfig, "token: "+AdminToken)
 }
 
+// Certificates is what clients trust the server by, PEM. The server makes it at its first start.
+func (a *APIServer) Certificates() ([]byte, error) {
+	certs, err := os.ReadFile(filepath.Join(a.certs, "apiserver.crt"))
+	if err != nil {
+		return nil, fmt.Errorf("read the certificate of %s: %w", a.name, err)
+	}
+	return certs, nil
+}
+
 // WriteKubeconfig writes a file that leads to the server; user is the YAML of the credentials, as "token: T".
 func (a *APIServer) WriteKubeconfig(path, user string) error {
+	return writeKubeconfig(path, a.Config.Host, user)
+}
+
+func writeKubeconfig(path, server, user string) error {
 	text := fmt.Sprintf(`apiVersion: v1
 kind: Config
 clusters: [{name: lab, cluster: {server: "%s", insecure-skip-tls-verify: true}}]
 users: [{name: lab, user: {%s}}]
 contexts: [{name: lab, context: {cluster: lab, user: lab}}]
 current-context: lab
-`, a.Config.Host, user)
+`, server, user)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return fmt.Errorf("write a kubeconfig: %w", err)
 	}

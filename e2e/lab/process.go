@@ -26,16 +26,27 @@ type Process struct {
 
 // StartProcess runs a program in the lab's folder, with env added to the environment.
 func StartProcess(name string, env []string, program string, args ...string) (*Process, error) {
-	p := &Process{Name: name, LogFile: filepath.Join(Folder(), name+".log"), done: make(chan struct{})}
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(os.Environ(), env...)
+	return startProcess(name, cmd)
+}
+
+// startProcess runs a command that is ready but for its folder, its output and its process group.
+func startProcess(name string, cmd *exec.Cmd) (*Process, error) {
+	p := &Process{Name: name, LogFile: filepath.Join(Folder(), name+".log"), cmd: cmd, done: make(chan struct{})}
 	log, err := os.OpenFile(p.LogFile, os.O_CREATE|os.O_APPEND|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	defer log.Close()
-	p.cmd = exec.Command(program, args...)
-	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = Folder(), log, log
-	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	if p.cmd.Dir == "" {
+		p.cmd.Dir = Folder()
+	}
+	if p.cmd.SysProcAttr == nil {
+		p.cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	p.cmd.SysProcAttr.Setpgid = true
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}

@@ -26,6 +26,9 @@ const NodeAddress = "10.0.0.1"
 // Run starts the program a second time, in a world of its own, and returns that run's exit code; there, it calls main.
 // The programs named are made ready before, as the world has no way out to fetch them.
 func Run(main func() int, programs ...string) int {
+	if os.Getenv(isMachine) != "" {
+		return beMachine()
+	}
 	if os.Getenv(inside) != "" {
 		if err := furnish(os.Getenv(inside)); err != nil {
 			fmt.Fprintln(os.Stderr, "lab:", err)
@@ -51,11 +54,12 @@ func Run(main func() int, programs ...string) int {
 
 // enter runs this very program with the same arguments in new namespaces and waits for it.
 func enter() (code int, err error) {
-	folder, err := os.MkdirTemp("", "waypost-lab-")
+	sweep()
+	folder, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", folderPrefix, os.Getpid()))
 	if err != nil {
 		return 0, fmt.Errorf("make a folder for the lab: %w", err)
 	}
-	defer os.Remove(folder) // empty: what is written there lives in the other mount namespace
+	defer removeTraces(folder)
 	self, err := os.Executable()
 	if err != nil {
 		return 0, fmt.Errorf("find the running program: %w", err)

@@ -1,0 +1,144 @@
+package nodes
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	core "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/waypost/waypost/e2e/lab"
+	"github.com/waypost/waypost/e2e/peers"
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(lab.Run(m.Run, "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "containerd", "runc",
+		"/usr/lib/cni/bridge", "nsenter", "kubectl", "dig", "dnsperf", "gcc", "musl-gcc", "coredns", "waypost", "waypost-proxy", "visitor"))
+}
+
+// patience is how long anything may take that has no bar of its own.
+const patience = 2 * time.Minute
+
+// town is the cluster that the tests share, from the beginning of TestNodes to its end.
+type town struct {
+	*lab.Cluster
+	peers *peers.Peers
+}
+
+// startTown starts the cluster with Services routed, and without DNS.
+func startTown(t *testing.T) *town {
+	t.Helper()
+	p, err := peers.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	images, err := writeImages(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("images after %v", time.Since(begun).Round(100*time.Millisecond))
+	cluster, err := lab.StartCluster(t.Context(), p, 2, images...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Stop)
+	c := &town{cluster, p}
+	for _, n := range c.Nodes {
+		c.startProxy(t, n)
+	}
+	t.Logf("the cluster is up after %v", time.Since(begun).Round(100*time.Millisecond))
+	return c
+}
+
+// startProxy starts the companion on a node.
+func (c *town) startProxy(t *testing.T, n *lab.Node) {
+	t.Helper()
+	if _, err := n.Start("waypost-proxy", c.peers.Path("waypost-proxy"), "--kubeconfig", c.NodeKubeconfig, "--cluster-cidr", lab.PodRange); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// kubectl runs it and returns what it printed.
+func (c *town) kubectl(t *testing.T, args ...string) string {
+	t.Helper()
+	return c.kubectlInput(t, "", args...)
+}
+
+func (c *town) kubectlInput(t *testing.T, input string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "kubectl", append([]string{"--kubeconfig", c.Kubeconfig}, args...)...)
+	var out, messages bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &messages
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("kubectl %s: %v\n%s%s", strings.Join(args, " "), err, out.String(), messages.String())
+	}
+	return out.String()
+}
+
+// apply writes objects.
+func (c *town) apply(t *testing.T, manifests string) {
+	t.Helper()
+	c.kubectlInput(t, manifests, "apply", "-f", "-")
+}
+
+// eventually returns once try does not fail any more.
+func eventually(t *testing.T, what string, try func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("waited %v for %s: %v", patience, what, err)
+		case <-ticker.C:
+		}
+	}
+}
+
+// awaitPod returns a Pod once it is ready.
+func (c *town) awaitPod(t *testing.T, namespace, name string) *core.Pod {
+	t.Helper()
+	var pod *core.Pod
+	eventually(t, "Pod "+name, func() (err error) {
+		pod, err = c.Client.CoreV1().Pods(namespace).Get(t.Context(), name, metav1.GetOptions{})
+		if err == nil && !ready(pod) {
+			err = fmt.Errorf("it is %s: %+v", pod.Status.Phase, pod.Status.ContainerStatuses)
+		}
+		return err
+	})
+	return pod
+}
+
+func ready(pod *core.Pod) bool {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == core.PodReady {
+			return c.Status == core.ConditionTrue && pod.DeletionTimestamp == nil
+		}
+	}
+	return false
+}
+
+// rolledOut returns once a Deployment's Pods are what it asks for, and no others.
+func (c *town) rolledOut(t *testing.T, namespace, name string) {
+	t.Helper()
+	c.kubectl(t, "-n", namespace, "rollout", "status", "deployment/"+name, "--timeout", patience.String())
+}
+
+// exec runs a program in a Pod and returns what it printed.
+func (c *town) exec(t *testing.T, pod string, command ...string) string {
+	t.Helper()
+	return c.kubectl(t, append([]string{"exec", pod, "--"}, command...)...)
+}

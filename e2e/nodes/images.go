@@ -1,0 +1,66 @@
+package nodes
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/waypost/waypost/e2e/lab"
+	"github.com/waypost/waypost/e2e/peers"
+)
+
+// The images in the cluster.
+const (
+	toolsImage   = "localhost/tools:1"
+	corednsImage = "registry.k8s.io/coredns/coredns:" + peers.CoreDNSVersion
+	waypostImage = "localhost/waypost:1"
+)
+
+// writeImages makes the archives of all images that Pods run, and returns their paths.
+func writeImages(p *peers.Peers) ([]string, error) {
+	tools := lab.Image{Name: toolsImage, Files: map[string]string{}, Entrypoint: []string{"/bin/visitor", "pause"}}
+	for at, program := range map[string]string{
+		"bin/visitor": p.Path("visitor"), "bin/dig": "/usr/bin/dig", "bin/dnsperf": "/usr/bin/dnsperf", "bin/sh": "/bin/dash",
+		"bin/cat": "/bin/cat", "bin/env": "/usr/bin/env", "bin/kill": "/bin/kill",
+	} {
+		if err := tools.Add(at, program); err != nil {
+			return nil, err
+		}
+	}
+	for at, compiler := range map[string][]string{"bin/lookup-glibc": {"gcc"}, "bin/lookup-musl": {"musl-gcc", "-static"}} {
+		program := filepath.Join(lab.Folder(), filepath.Base(at))
+		if err := compile(program, filepath.Join(p.Root(), "e2e/nodes/testdata/lookup.c"), compiler); err != nil {
+			return nil, err
+		}
+		if err := tools.Add(at, program); err != nil {
+			return nil, err
+		}
+	}
+	for _, library := range []string{"libnss_dns.so.2", "libnss_files.so.2"} { // glibc opens them by name
+		if found, _ := filepath.Glob("/lib/*-linux-gnu/" + library); len(found) > 0 {
+			tools.Files[found[0][1:]] = found[0]
+		}
+	}
+	images := []lab.Image{tools, {Name: lab.PauseImage, Files: map[string]string{"visitor": p.Path("visitor")}, Entrypoint: []string{"/visitor", "pause"}}}
+	for _, server := range []lab.Image{
+		{Name: corednsImage, Files: map[string]string{}, Entrypoint: []string{"/coredns"}},
+		{Name: waypostImage, Files: map[string]string{}, Entrypoint: []string{"/waypost"}},
+	} {
+		name := filepath.Base(server.Entrypoint[0])
+		if err := server.Add(name, p.Path(name)); err != nil {
+			return nil, err
+		}
+		images = append(images, server)
+	}
+	archive := filepath.Join(lab.Folder(), "images.tar")
+	return []string{archive}, lab.WriteImages(archive, images...)
+}
+
+func compile(program, source string, compiler []string) error {
+	out, err := exec.Command(compiler[0], append(compiler[1:], "-O2", "-o", program, source)...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("compile %s with %s: %w: %s", source, compiler[0], err, out)
+	}
+	return os.Chmod(program, 0o755)
+}
