@@ -38,12 +38,17 @@ func address(i, j int) netip.Addr {
 
 // load writes the cluster to an API server.
 func load(ctx context.Context, client kubernetes.Interface) error {
+	return loadSome(ctx, client, services)
+}
+
+// loadSome writes the first n of its Services.
+func loadSome(ctx context.Context, client kubernetes.Interface, n int) error {
 	if err := loadNamespaces(ctx, client); err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(writers)
-	for i := range services {
+	for i := range n {
 		group.Go(func() error { return create(context.WithoutCancel(ctx), client, i) })
 	}
 	if err := group.Wait(); err != nil {

@@ -74,8 +74,6 @@ const unboundConfig = `server:
     num-threads: 1
     module-config: "iterator"
     so-rcvbuf: 8m
-    msg-cache-size: 128m
-    rrset-cache-size: 256m
     outgoing-range: 4096
     num-queries-per-thread: 2048
 forward-zone:
