@@ -24,6 +24,8 @@ type File struct {
 	Blocks []Block
 	// Warnings tell of what is legal and surely not meant.
 	Warnings []Warning
+	// Unmatched are import patterns without a file. The grammar warns of them itself, by package log.
+	Unmatched []Warning
 	// Digest changes when the meaning of the file may have: imports and environment count, comments count only where
 	// they move a line. It is the very number CoreDNS logs as "Running configuration SHA512".
 	Digest [sha512.Size]byte
@@ -76,7 +78,7 @@ func Parse(name string, text []byte, o Options) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("digest of %s: %w", name, err)
 	}
-	file := &File{Warnings: seen.warnings, Digest: sha512.Sum512(digest)}
+	file := &File{Warnings: seen.warnings, Unmatched: seen.unmatched, Digest: sha512.Sum512(digest)}
 	positions := seen.positions(parsed)
 	for _, b := range parsed {
 		block := Block{Directives: directives(name, b.Tokens)}

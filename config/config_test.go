@@ -154,13 +154,25 @@ dns://last.:53 (Corefile:6) |
 }
 
 func TestWarnings(t *testing.T) {
-	f, err := Parse("Corefile", []byte("a {\n}\n\"\" {\n  log\n}\n"), Options{})
-	if err != nil {
-		t.Fatal(err)
+	t.Setenv("WAYPOST_TEST_EMPTY", "")
+	tests := []struct{ text, want string }{
+		{"a {\n}\n\"\" {\n  log\n}", "[a server block without a zone is not served (Corefile:3)] []"},
+		{"a:{$WAYPOST_TEST_NONE}53 {\n  log {%WAYPOST_TEST_NONE%} {$WAYPOST_TEST_EMPTY}\n}",
+			"[the environment variable WAYPOST_TEST_NONE is not set: {$WAYPOST_TEST_NONE} becomes nothing (Corefile:1) " +
+				"the environment variable WAYPOST_TEST_NONE is not set: {$WAYPOST_TEST_NONE} becomes nothing (Corefile:2)] []"},
+		{"(s) {\n  log {$WAYPOST_TEST_NONE}\n}\na {\n  import s\n}\nb {\n  import s\n}",
+			"[the environment variable WAYPOST_TEST_NONE is not set: {$WAYPOST_TEST_NONE} becomes nothing (Corefile:2)] []"},
+		{"a {\n  forward . __PILLAR__CLUSTER__DNS__\n}", "[__PILLAR__CLUSTER__DNS__ is a placeholder, which only node-cache's own start replaces (Corefile:2)] []"},
+		{"a {\n  import nothing/*.override\n}", "[] [No files matching import glob pattern: nothing/*.override (Corefile:2)]"},
 	}
-	want := []Warning{{Pos: Pos{"Corefile", 3}, Text: "a server block without a zone is not served"}}
-	if diff := cmp.Diff(want, f.Warnings); diff != "" || len(f.Blocks) != 1 {
-		t.Errorf("%d blocks, warnings %s", len(f.Blocks), diff)
+	for _, tt := range tests {
+		f, err := Parse("Corefile", []byte(tt.text), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(f.Warnings, " ", f.Unmatched); got != tt.want {
+			t.Errorf("%q:\ngot  %s\nwant %s", tt.text, got, tt.want)
+		}
 	}
 }
 

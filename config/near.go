@@ -3,12 +3,12 @@ package config
 // Near is the one of the words that a misspelt one was most likely to be, "" where none is near: letters that are wrong,
 // left out, too many or in another order, one in three at most.
 func Near(word string, words []string) string {
-	best, least := "", len(word)/3+1
+	best, least := "", maxWord
 	for _, candidate := range words {
 		if candidate == word {
 			return ""
 		}
-		if d := distance(word, candidate); d < least {
+		if d := distance(word, candidate); d < least && d <= max(len(word), len(candidate))/3 {
 			best, least = candidate, d
 		}
 	}

@@ -2,9 +2,11 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -15,17 +17,18 @@ import (
 // does not say where a header stands, and it follows imports and variables that lead back to themselves until memory
 // or patience end: the first is found here, the second stopped.
 type surveyor struct {
-	main     Pos                // the file asked for
-	files    map[string][]token // by absolute path
-	snippets map[string][]token // by name, what stands between the braces
-	stack    []string           // the imports being followed, outermost first
-	tokens   int                // tokens met, each as often as it is imported
-	imports  int                // imports followed
-	depth    int                // braces open
-	header   []headerKey        // of the block about to open
-	more     bool               // the header's last entry ended in a comma
-	keys     []headerKey        // of all blocks
-	warnings []Warning
+	main      Pos                // the file asked for
+	files     map[string][]token // by absolute path
+	snippets  map[string][]token // by name, what stands between the braces
+	stack     []string           // the imports being followed, outermost first
+	tokens    int                // tokens met, each as often as it is imported
+	imports   int                // imports followed
+	depth     int                // braces open
+	header    []headerKey        // of the block about to open
+	more      bool               // the header's last entry ended in a comma
+	keys      []headerKey        // of all blocks
+	warnings  []Warning
+	unmatched []Warning
 }
 
 // headerKey is a zone as written and where.
@@ -39,6 +42,7 @@ type token struct {
 	text  string
 	pos   Pos
 	first bool
+	unset []string // variables in it that the environment does not have
 }
 
 // What no honest Corefile comes near; the grammar copies all tokens at each import, so it is the product that costs.
@@ -91,6 +95,7 @@ func (s *surveyor) walk(tokens []token) error {
 		if s.tokens++; s.tokens*s.imports > maxCopied {
 			return t.pos.Errorf("the imports expand to more than %d tokens", s.tokens)
 		}
+		s.suspect(t)
 		switch {
 		case isImport(tokens, i):
 			i++
@@ -112,6 +117,22 @@ func (s *surveyor) walk(tokens []token) error {
 		}
 	}
 	return nil
+}
+
+// suspect warns of a word that was to be filled in by somebody, and has not been.
+func (s *surveyor) suspect(t token) {
+	var warnings []Warning
+	for _, name := range t.unset {
+		warnings = append(warnings, t.pos.Warningf("the environment variable %s is not set: {$%s} becomes nothing", name, name))
+	}
+	if strings.Contains(t.text, "__PILLAR__") {
+		warnings = append(warnings, t.pos.Warningf("%s is a placeholder, which only node-cache's own start replaces", t.text))
+	}
+	for _, w := range warnings {
+		if !slices.Contains(s.warnings, w) {
+			s.warnings = append(s.warnings, w)
+		}
+	}
 }
 
 // isImport reports whether tokens[i] begins an import line, and not just a word of that name.
@@ -165,7 +186,11 @@ func (s *surveyor) follow(arg token) error {
 	if body, ok := s.snippets[arg.text]; ok {
 		return s.enter("snippet "+arg.text, arg.pos, body)
 	}
-	for _, path := range matches(arg.text, arg.pos.File) {
+	paths := matches(arg.text, arg.pos.File)
+	if len(paths) == 0 && strings.ContainsAny(arg.text, "*?") {
+		s.unmatched = append(s.unmatched, arg.pos.Warningf("No files matching import glob pattern: %s", arg.text))
+	}
+	for _, path := range paths {
 		tokens, err := s.load(path, arg.pos)
 		if err != nil {
 			return err
@@ -236,6 +261,7 @@ func lex(file string, text []byte) ([]token, error) {
 	for d.Next() {
 		t := token{pos: Pos{File: file, Line: d.Line()}, first: d.Line() > end}
 		end = d.Line() + strings.Count(d.Val(), "\n")
+		t.unset = unset(d.Val())
 		var ok bool
 		if t.text, ok = expand(d.Val()); !ok {
 			return nil, t.pos.Errorf("the environment variables in %q refer to themselves without end", d.Val())
@@ -279,6 +305,21 @@ func expand(text string) (string, bool) {
 		}
 	}
 	return text, true
+}
+
+// variable is how a variable of the environment is written.
+var variable = regexp.MustCompile(`\{\$(\w+)\}|\{%(\w+)%\}`)
+
+// unset are the variables in a text that the environment does not have.
+func unset(text string) []string {
+	var names []string
+	for _, match := range variable.FindAllStringSubmatch(text, -1) {
+		name := cmp.Or(match[1], match[2])
+		if _, ok := os.LookupEnv(name); !ok && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // expandFirst replaces the first variable between begin and end, wherever it occurs.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 	"time"
 )
@@ -49,7 +50,7 @@ func Seconds(ttl uint32) string { return Brief(time.Duration(ttl) * time.Second)
 func (z Zones) List() string {
 	const most = 16
 	if len(z) > most {
-		return strings.Join(z[:most-1], ", ") + " and as many as " + z[len(z)-1]
+		return fmt.Sprintf("%s and %d more", strings.Join(z[:most-1], ", "), len(z)-most+1)
 	}
 	return strings.Join(z, ", ")
 }
