@@ -16,7 +16,7 @@ import (
 // again after the API server was away does not add much. A small heap may grow by gcHeadroom, since forwarding does allocate:
 // at 20 percent of a few megabytes, collecting took an eighth of a cache miss (bench/resolver_test.go).
 const (
-	gcLoading  = 50
+	gcLoading  = 40
 	gcServing  = 20
 	gcMost     = 400
 	gcHeadroom = 10 << 20 // bytes
