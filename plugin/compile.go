@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
+	"sync/atomic"
 
 	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/journal"
@@ -17,13 +19,16 @@ import (
 	"github.com/waypost/waypost/plugin/hosts"
 	"github.com/waypost/waypost/plugin/loop"
 	"github.com/waypost/waypost/plugin/prometheus"
+	"github.com/waypost/waypost/plugin/reload"
 	"github.com/waypost/waypost/server"
 )
 
 // Compiler turns Corefiles into Setups. It holds what outlives each of them: the journal, and the metrics, which count on.
 type Compiler struct {
-	options Options
-	metrics *prometheus.Metrics
+	options    Options
+	metrics    *prometheus.Metrics
+	reloads    *reload.Metrics
+	stacktrace atomic.Bool // a panic is logged with its stack
 }
 
 // Options are what a Compiler needs of the process.
@@ -49,7 +54,9 @@ func NewCompiler(o Options) (*Compiler, error) {
 	if _, err := hosts.NewMetrics(c.env("hosts")); err != nil {
 		return nil, err
 	}
-	return c, nil
+	var err error
+	c.reloads, err = reload.NewMetrics(c.env("reload"))
+	return c, err
 }
 
 // env is what the directive called name gets, without what only its block knows.
@@ -66,13 +73,20 @@ func (c *Compiler) env(name string) env.Env {
 
 // Compile checks the whole of a Corefile and makes what it describes, without starting any of it. The error names file,
 // line and directive.
-func (c *Compiler) Compile(file *config.File) (*Setup, error) {
+func (c *Compiler) Compile(file *config.File) (*Setup, error) { return c.compile(file, nil) }
+
+// compile makes a Setup that takes the place of another one, if that is not nil, and takes over the parts that it wants
+// too. The other one goes on untouched.
+func (c *Compiler) compile(file *config.File, before *Setup) (*Setup, error) {
 	if err := known(file); err != nil {
 		return nil, err
 	}
-	s := newSetup(c)
+	s := &Setup{compiler: c, before: before}
 	for i := range file.Blocks {
 		s.blocks = append(s.blocks, &block{setup: s, config: &file.Blocks[i], hosts: []string{""}})
+	}
+	for _, d := range table {
+		s.order = append(s.order, d.name)
 	}
 	for _, d := range table {
 		for _, b := range s.blocks {
@@ -139,6 +153,8 @@ type block struct {
 	chaos     bool // a step answers class CH
 	cache     *cache.Cache
 	loop      *loop.Loop
+	loopKey   string             // what the part of loop was made from
+	looped    bool               // it was taken over, and knows what forwards
 	autopath  *autopath.AutoPath // one that waits for the kubernetes directive
 }
 
@@ -194,6 +210,24 @@ func (b *block) env(name string) env.Env {
 // observe adds an observer that does not care which listener a query came by.
 func (b *block) observe(o server.Observer) {
 	b.observers = append(b.observers, func(string) (server.Observer, error) { return o, nil })
+}
+
+// meaning is what the block says in a directive and in those that act behind it, comments and blanks left aside. It is
+// empty where that cannot be told.
+func (b *block) meaning(from string) string {
+	text := fmt.Sprintf("%q %q", b.config.Zones(), b.hosts)
+	for _, name := range b.setup.order[slices.Index(b.setup.order, from):] {
+		said := b.config.Directive(name)
+		if said == nil {
+			continue
+		}
+		written := said.String()
+		if written == "" {
+			return ""
+		}
+		text += "\n" + written
+	}
+	return text
 }
 
 // behind is the link of the chain that follows the one called name, "" where it is the last.

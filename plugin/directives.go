@@ -1,6 +1,9 @@
 package plugin
 
 import (
+	"fmt"
+	"net/http"
+
 	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/plugin/autopath"
 	"github.com/waypost/waypost/plugin/bind"
@@ -19,6 +22,7 @@ import (
 	"github.com/waypost/waypost/plugin/nsid"
 	"github.com/waypost/waypost/plugin/prometheus"
 	"github.com/waypost/waypost/plugin/ready"
+	"github.com/waypost/waypost/plugin/reload"
 	"github.com/waypost/waypost/plugin/rewrite"
 	"github.com/waypost/waypost/plugin/template"
 	"github.com/waypost/waypost/plugin/whoami"
@@ -60,19 +64,26 @@ func buildBind(b *block, d *config.Directive) error {
 	return nil
 }
 
+func buildReload(b *block, d *config.Directive) error {
+	o, err := reload.Parse(d)
+	if err != nil {
+		return err
+	}
+	b.setup.Period = o.Period()
+	return nil
+}
+
 func buildReady(b *block, d *config.Directive) error {
 	o, err := ready.Parse(d)
 	if err != nil {
 		return err
 	}
-	s := b.setup
+	s, log := b.setup, b.env("ready").Log
 	if s.ready == nil {
-		s.ready = ready.New(b.env("ready"))
-		s.onStart(s.ready.Start)
-		s.onDrain(s.ready.Drain)
-		s.onStop(s.ready.Stop)
+		s.ready, _, _ = have(s, "", func() (*ready.Ready, error) { return ready.New(b.env("ready")), nil })
 	}
 	s.ready.Add(o)
+	s.serve(o.Address, ready.Path, s.ready, func(err error) { log.Error(err.Error()) })
 	b.asked = true
 	return nil
 }
@@ -88,15 +99,10 @@ func buildHealth(b *block, d *config.Directive) error {
 			return nil
 		}
 	}
-	h, err := health.New(o, b.env("health"))
-	if err != nil {
-		return err
-	}
+	at := s.serve(o.Address, health.Path, http.HandlerFunc(health.Answer), nil)
+	h, _, err := have(s, "", func() (*health.Health, error) { return health.New(o, at, b.env("health")) })
 	s.health = append(s.health, h)
-	s.onStart(h.Start)
-	s.onDrain(h.Drain)
-	s.onStop(h.Stop)
-	return nil
+	return err
 }
 
 func buildPrometheus(b *block, d *config.Directive) error {
@@ -104,15 +110,13 @@ func buildPrometheus(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
-	s, metrics := b.setup, b.setup.compiler.metrics
-	if s.prometheus == nil {
-		s.prometheus = prometheus.NewEndpoints(metrics, b.env("prometheus"))
-		s.onStart(s.prometheus.Start)
-		s.onStop(s.prometheus.Stop)
-	}
-	s.prometheus.Add(o)
+	s, metrics, log := b.setup, b.setup.compiler.metrics, b.env("prometheus").Log
+	s.serve(o.Address, prometheus.Path, metrics.Handler(), func(err error) {
+		log.Error(fmt.Sprintf("Failed to start metrics handler: %v", err))
+	})
+	s.runtime = s.runtime || o.RuntimeMetrics
 	b.observers = append(b.observers, func(listener string) (server.Observer, error) {
-		metrics.Enabled(listener, b.label(), "", b.links)
+		s.enabled = append(s.enabled, prometheus.Enabled{Server: listener, Zone: b.label(), Names: b.links})
 		return metrics.Observer(listener, "", b.behind("prometheus"), b.config.Zones())
 	})
 	return nil
@@ -123,11 +127,10 @@ func buildErrors(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
-	e := errors.New(o, b.env("errors"))
+	e, _, err := have(b.setup, key("errors", d.String()), func() (*errors.Errors, error) { return errors.New(o, b.env("errors")), nil })
 	b.observe(e)
-	b.setup.onStop(e.Stop)
 	b.setup.stacktrace = b.setup.stacktrace || o.Stacktrace
-	return nil
+	return err
 }
 
 func buildLog(b *block, d *config.Directive) error {
@@ -197,7 +200,8 @@ func buildCache(b *block, d *config.Directive) error {
 			fresh = k.Zones
 		}
 	}
-	if b.cache, err = cache.New(o, b.env("cache"), fresh); err != nil {
+	b.cache, _, err = have(b.setup, key("cache", b.meaning("cache")), func() (*cache.Cache, error) { return cache.New(o, b.env("cache"), fresh) })
+	if err != nil {
 		return err
 	}
 	b.steps = append(b.steps, cache.Early{Cache: b.cache})
@@ -247,13 +251,11 @@ func buildHosts(b *block, d *config.Directive) error {
 		return err
 	}
 	b.warn(d, o.Warnings...)
-	h, err := hosts.New(o, b.env("hosts"))
+	h, _, err := have(b.setup, key("hosts", o.Meaning()), func() (*hosts.Hosts, error) { return hosts.New(o, b.env("hosts")) })
 	if err != nil {
 		return err
 	}
 	b.steps = append(b.steps, h)
-	b.setup.onStart(h.Start)
-	b.setup.onStop(h.Stop)
 	return nil
 }
 
@@ -263,7 +265,9 @@ func buildKubernetes(b *block, d *config.Directive) error {
 		return err
 	}
 	b.warn(d, o.Warnings...)
-	k, err := kubernetes.New(o, b.env("kubernetes"))
+	e := b.env("kubernetes")
+	meaning := fmt.Sprintf("%s %q", o.Meaning(), e.Bound)
+	k, _, err := have(b.setup, key("kubernetes", meaning, o.Files()...), func() (*kubernetes.Kubernetes, error) { return kubernetes.New(o, e) })
 	if err != nil {
 		return err
 	}
@@ -279,8 +283,6 @@ func buildKubernetes(b *block, d *config.Directive) error {
 		b.steps = append(b.steps, cache.Late{Cache: b.cache})
 	}
 	b.ready = append(b.ready, readiness{"kubernetes", k})
-	b.setup.onStart(k.Start)
-	b.setup.onStop(k.Stop)
 	return nil
 }
 
@@ -289,38 +291,74 @@ func buildLoop(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	c := b.setup.compiler // the part may outlive the Setup
 	exit := func() {
-		b.setup.compiler.options.Journal.Flush()
-		b.setup.compiler.options.Exit(1)
+		c.options.Journal.Flush()
+		c.options.Exit(1)
 	}
-	if b.loop, err = loop.New(o, b.env("loop"), exit); err != nil {
+	b.loopKey = key("loop", loopMeaning(b, o))
+	b.loop, b.looped, err = have(b.setup, b.loopKey, func() (*loop.Loop, error) { return loop.New(o, b.env("loop"), exit) })
+	if err != nil {
 		return err
 	}
 	b.steps = append(b.steps, b.loop)
-	b.setup.onStart(b.loop.Start)
-	b.setup.onStop(b.loop.Stop)
 	return nil
 }
 
-func buildForward(b *block, d *config.Directive) error {
-	o, err := forward.Parse(d)
-	if err != nil {
-		return err
+// loopMeaning is what a loop directive means together with the lines of forward that it watches: loop and forward are
+// taken over together, or not at all, because loop knows which upstreams it has put out of use.
+func loopMeaning(b *block, o loop.Options) string {
+	meaning := fmt.Sprintf("%#v", o)
+	said := b.config.Directive("forward")
+	if said == nil {
+		return meaning
 	}
-	for _, line := range o {
-		b.warn(d, line.Warnings...)
+	lines, err := forward.Parse(said)
+	if err != nil { // that is said when its turn comes
+		return ""
 	}
-	steps, err := forward.New(o, b.env("forward"))
-	if err != nil {
-		return err
-	}
-	for _, f := range steps {
-		b.steps = append(b.steps, f)
-		if b.loop != nil {
-			b.loop.Watch(loop.Route{Zone: f.From(), Over: f.Over(), Servers: f.Servers})
+	for _, line := range lines {
+		k := key("forward", line.Meaning(), line.TLSFiles...)
+		if k == "" {
+			return ""
 		}
-		b.setup.onStart(f.Start)
-		b.setup.onStop(f.Stop)
+		meaning += "\n" + k
+	}
+	return meaning
+}
+
+func buildForward(b *block, d *config.Directive) error {
+	lines, err := forward.Parse(d)
+	if err != nil {
+		return err
+	}
+	for i, line := range lines {
+		b.warn(d, line.Warnings...)
+		if err := buildForwardLine(b, line, i+1 < len(lines)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// buildForwardLine makes one of the lines of forward. followed says that there is another one behind it.
+func buildForwardLine(b *block, o forward.Options, followed bool) error {
+	meaning := o.Meaning()
+	switch {
+	case b.loop != nil && b.loopKey == "":
+		meaning = ""
+	case meaning != "":
+		meaning = fmt.Sprintf("%s %t %s", meaning, followed, b.loopKey)
+	}
+	f, _, err := have(b.setup, key("forward", meaning, o.TLSFiles...), func() (*forward.Forward, error) {
+		return forward.New(o, followed, b.env("forward"))
+	})
+	if err != nil {
+		return err
+	}
+	b.steps = append(b.steps, f)
+	if b.loop != nil && !b.looped {
+		b.loop.Watch(loop.Route{Zone: f.From(), Over: f.Over(), Servers: f.Servers})
 	}
 	return nil
 }

@@ -111,11 +111,12 @@ func (s *Setup) listener(scheme config.Scheme, host string, port uint16) *Listen
 			return l
 		}
 	}
-	log := s.compiler.options.Journal.Logger("")
+	c := s.compiler // the server outlives the Setup
+	log := c.options.Journal.Logger("")
 	l := &Listener{Name: name, host: host, port: port, Server: server.Config{
 		Addr: addr, Name: name,
-		Dropped: s.compiler.metrics.Dropped(name),
-		Panic:   func(value any, stack []byte) { s.panicked(name, value, stack) },
+		Dropped: c.metrics.Dropped(name),
+		Panic:   func(value any, stack []byte) { c.panicked(name, value, stack) },
 		Logf:    func(format string, args ...any) { log.Warn(fmt.Sprintf(format, args...)) },
 	}}
 	s.Listeners = append(s.Listeners, l)

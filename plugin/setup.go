@@ -3,77 +3,117 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/waypost/waypost/config"
+	"github.com/waypost/waypost/plugin/endpoint"
 	"github.com/waypost/waypost/plugin/health"
 	"github.com/waypost/waypost/plugin/prometheus"
 	"github.com/waypost/waypost/plugin/ready"
 )
 
-// Setup is what a Corefile comes to: listeners with their blocks, for package server, and what runs beside them. Its life
-// is Start, then the servers, then Drain, the end of the servers, and Stop.
+// Setup is what a Corefile comes to: listeners with their blocks, for package server, and parts that live beside these.
+// Its life is Start, then the servers, then Drain, the end of the servers, and Stop; or, where another Setup takes its
+// place, Start of that one, the exchange of the blocks, and Retire. Live goes through all of it.
 type Setup struct {
 	// Listeners in the order of the Corefile.
 	Listeners []*Listener
+	// Period is how often the Corefile wants to be looked at for changes (reload); 0 is never.
+	Period time.Duration
 
-	compiler   *Compiler
-	blocks     []*block
-	ready      *ready.Ready
-	health     []*health.Health
-	prometheus *prometheus.Endpoints
+	compiler *Compiler
+	before   *Setup   // the one whose place this one is to take, until it has
+	order    []string // in which directives act
+	blocks   []*block
+	parts    []*part // in the order in which they start
+	warnings []config.Warning
+
+	ready  *ready.Ready
+	health []*health.Health
+	// What becomes of the process with this Setup, see activate.
+	enabled    []prometheus.Enabled
+	runtime    bool // prometheus shows all of the runtime's metrics
 	stacktrace bool // a panic is logged with its stack
-	warnings   []config.Warning
-
-	start []func(context.Context) error
-	drain []func(context.Context)
-	stop  []func()
+	handlers   []func()
 }
 
-func newSetup(c *Compiler) *Setup { return &Setup{compiler: c} }
-
-func (s *Setup) onStart(f func(context.Context) error) { s.start = append(s.start, f) }
-func (s *Setup) onDrain(f func(context.Context))       { s.drain = append(s.drain, f) }
-func (s *Setup) onStop(f func())                       { s.stop = append(s.stop, f) }
-
 // Start starts what runs beside the servers, in the directives' order, so that /health and /ready are there while
-// kubernetes waits for its first state. After an error nothing is left running. ctx bounds the start only.
+// kubernetes waits for its first state. What is taken over from another Setup runs already. After an error nothing is left
+// running but that. ctx bounds the start only.
 func (s *Setup) Start(ctx context.Context) error {
-	for _, start := range s.start {
-		if err := start(ctx); err != nil {
-			s.Stop()
+	for _, p := range s.parts {
+		if err := p.start(ctx); err != nil {
+			s.Retire(s.before)
 			return err
 		}
 	}
+	if s.before == nil {
+		s.activate()
+	}
 	return nil
+}
+
+// activate makes this Setup the one that the process shows to the outside: at the endpoints that it has taken over, and in
+// the metrics.
+func (s *Setup) activate() {
+	for _, handle := range s.handlers {
+		handle()
+	}
+	s.compiler.metrics.Enable(s.enabled)
+	s.compiler.metrics.ShowRuntime(s.runtime)
+	s.compiler.stacktrace.Store(s.stacktrace)
+	s.before, s.handlers = nil, nil
 }
 
 // Drain says to the outside that the process is about to end, and waits as long as the Corefile wants clients to have for
 // going elsewhere (health's lameduck), or until ctx ends. All goes on meanwhile.
 func (s *Setup) Drain(ctx context.Context) {
 	var wait sync.WaitGroup
-	for _, drain := range s.drain {
-		wait.Go(func() { drain(ctx) })
+	for _, p := range s.parts {
+		if v, ok := p.value.(drainer); ok {
+			wait.Go(func() { v.Drain(ctx) })
+		}
 	}
 	wait.Wait()
 }
 
 // Stop ends what runs beside the servers, which have ended before: what was started last first.
-func (s *Setup) Stop() {
-	for _, stop := range slices.Backward(s.stop) {
-		stop()
+func (s *Setup) Stop() { s.Retire(nil) }
+
+// Retire stops what the Setup does not share with another one, which may be nil.
+func (s *Setup) Retire(other *Setup) {
+	for _, p := range slices.Backward(s.parts) {
+		if other == nil || !slices.Contains(other.parts, p) {
+			p.stop()
+		}
 	}
 }
 
+// serve has an endpoint answered by a handler. One that is open already changes over when the Setup becomes active. One
+// that cannot be opened keeps the Setup from starting, unless tolerate is told instead.
+func (s *Setup) serve(address, path string, handler http.Handler, tolerate func(error)) *endpoint.Endpoint {
+	e, kept, _ := have(s, "endpoint "+path+" "+address, func() (*endpoint.Endpoint, error) { // which returns no error
+		return endpoint.New(address, path, handler), nil
+	})
+	if kept {
+		s.handlers = append(s.handlers, func() { e.Handle(handler) })
+	} else {
+		s.parts[len(s.parts)-1].tolerate = tolerate
+	}
+	return e
+}
+
 // panicked counts and logs a panic that the server at a listener survived.
-func (s *Setup) panicked(listener string, value any, stack []byte) {
-	s.compiler.metrics.Panic()
+func (c *Compiler) panicked(listener string, value any, stack []byte) {
+	c.metrics.Panic()
 	text := fmt.Sprintf("Recovered from panic in server: %q %v", listener, value)
-	if s.stacktrace {
+	if c.stacktrace.Load() {
 		text += "\n" + string(stack)
 	}
-	s.compiler.options.Journal.Logger("").Error(text)
+	c.options.Journal.Logger("").Error(text)
 }
 
 // watchReadiness has /ready ask the directives of all blocks that have a ready directive.

@@ -27,7 +27,7 @@ var table = []directive{
 	{name: "https3", instead: "serve plain DNS behind a proxy that speaks DNS over HTTP/3"},
 	{name: "timeouts", instead: "leave it out, TCP clients then have 3 s for the first query and 10 s for each further one"},
 	{name: "multisocket", instead: "leave it out, there is a socket for each core in any case"},
-	{name: "reload", instead: "leave it out, and restart the process when the Corefile has changed"},
+	{name: "reload", build: buildReload},
 	{name: "nsid", link: true, build: buildNSID},
 	{name: "bufsize", link: true, build: buildBufsize},
 	{name: "bind", build: buildBind},

@@ -6,36 +6,42 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 
 	"github.com/waypost/waypost/config"
 )
 
-// corefile is a Corefile and how it was called.
+// corefile is where a Corefile is, and how it was called.
 type corefile struct {
 	name string
-	text []byte
 	port uint16
+	read func() ([]byte, error) // the text, by now
 }
 
-// readCorefile reads the file that -conf names, a pipe, or ./Corefile.
-func readCorefile(conf string, port uint16, stdin *os.File) (corefile, error) {
+// findCorefile is the file that -conf names, a pipe, or ./Corefile, which need not be there.
+func findCorefile(conf string, port uint16, stdin *os.File) corefile {
 	c := corefile{name: conf, port: port}
-	var err error
 	switch conf {
 	case "stdin":
-		c.text, err = readPipe(stdin)
+		c.read = sync.OnceValues(func() ([]byte, error) { return readPipe(stdin) })
 	case "":
 		c.name = "Corefile"
-		if c.text, err = os.ReadFile(c.name); errors.Is(err, fs.ErrNotExist) {
-			return c, nil
+		c.read = func() ([]byte, error) {
+			text, err := os.ReadFile(c.name)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil, nil
+			}
+			return text, err
 		}
 	default:
-		c.text, err = os.ReadFile(conf)
+		c.read = func() ([]byte, error) { return os.ReadFile(conf) }
 	}
-	if err != nil {
-		return c, fmt.Errorf("read the Corefile: %w", err)
-	}
-	return c, nil
+	return c
+}
+
+// fixed is a Corefile that never changes.
+func fixed(name string, text []byte, port uint16) corefile {
+	return corefile{name: name, port: port, read: func() ([]byte, error) { return text, nil }}
 }
 
 // readPipe reads standard input if a pipe or file is there, and nothing from a terminal.
@@ -53,10 +59,19 @@ func readPipe(stdin *os.File) ([]byte, error) {
 // builtIn is what is served where there is no Corefile, or an empty one.
 const builtIn = ".:%d {\n    whoami\n    log\n}\n"
 
+// load reads the text and the server blocks.
+func (c corefile) load() (*config.File, error) {
+	text, err := c.read()
+	if err != nil {
+		return nil, fmt.Errorf("read the Corefile: %w", err)
+	}
+	return c.parse(text)
+}
+
 // parse reads the server blocks.
-func (c corefile) parse() (*config.File, error) {
+func (c corefile) parse(text []byte) (*config.File, error) {
 	o := config.Options{Port: c.port}
-	file, err := config.Parse(c.name, c.text, o)
+	file, err := config.Parse(c.name, text, o)
 	if err != nil || len(file.Blocks) > 0 {
 		return file, err
 	}

@@ -53,7 +53,7 @@ func runDemo(args []string) int {
 		return o.fail(fmt.Errorf("copy the demo's cluster: %w", err))
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
-	source := corefile{name: "demo", text: fmt.Appendf(nil, demoCorefile, o.port, folder), port: o.port}
+	source := fixed("demo", fmt.Appendf(nil, demoCorefile, o.port, folder), o.port)
 	return serve(o, source, fmt.Sprintf(demoHint, o.port, folder))
 }
 

@@ -50,11 +50,7 @@ func run(args []string) int {
 		printPlugins(os.Stdout)
 		return exitOK
 	}
-	source, err := readCorefile(o.conf, o.port, os.Stdin)
-	if err != nil {
-		return o.fail(err)
-	}
-	return serve(o, source, "")
+	return serve(o, findCorefile(o.conf, o.port, os.Stdin), "")
 }
 
 // options are what the flags say.

@@ -195,12 +195,11 @@ func TestTerminate(t *testing.T) {
 	if line := r.line(); !strings.Contains(line, `"A IN example.org. udp 29 false 512" NOERROR qr,aa,rd 91 `) {
 		t.Errorf("printed %q", line)
 	}
-	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGTERM} {
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGTERM} {
 		r.signal(s)
 	}
 	printed := r.end(0)
 	for _, want := range []string{
-		"[ERROR] SIGUSR1: Waypost does not reload yet: restart the process to use a changed Corefile\n",
 		"[ERROR] SIGUSR2: Waypost does not replace its program: start the new one, which can listen on the same addresses\n",
 		"[INFO] SIGTERM: Shutting down servers then terminating\n",
 	} {

@@ -13,7 +13,7 @@ import (
 	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/journal"
 	"github.com/waypost/waypost/plugin"
-	"github.com/waypost/waypost/server"
+	"github.com/waypost/waypost/plugin/reload"
 )
 
 // process is a Waypost that serves.
@@ -21,8 +21,8 @@ type process struct {
 	options options
 	journal *journal.Journal
 	log     *slog.Logger
-	setup   *plugin.Setup
-	servers []*server.Server
+	live    *plugin.Live
+	reload  *reload.Reload
 }
 
 // serve runs until a signal ends the process, and returns its exit code. hint is printed once all zones are served.
@@ -46,7 +46,7 @@ func serve(o options, source corefile, hint string) int {
 	p.announce()
 	io.WriteString(j, hint)
 	go settleMemory()
-	return p.handle(signals)
+	return p.handle(signals, p.follow())
 }
 
 // takeStandardLog sends what libraries print with package log to the journal.
@@ -69,68 +69,51 @@ func (l lines) Write(p []byte) (int, error) {
 
 // start brings everything up; after an error nothing is left running.
 func (p *process) start(ctx context.Context, source corefile) error {
-	file, err := source.parse()
+	file, err := source.load()
 	if err != nil {
 		return err
 	}
-	for _, warning := range file.Warnings {
-		p.log.Warn(warning.String())
-	}
-	if err := p.compile(file); err != nil {
-		return err
-	}
-	if err := p.setup.Start(ctx); err != nil {
-		return err
-	}
-	if err := p.listen(); err != nil {
-		_ = p.shutdown() // nobody has been served yet
-		p.setup.Stop()
-		return err
-	}
-	return nil
-}
-
-func (p *process) compile(file *config.File) error {
+	p.warn(file)
 	compiler, err := plugin.NewCompiler(plugin.Options{Journal: p.journal, Version: version, Commit: commit()})
 	if err != nil {
 		return err
 	}
-	p.setup, err = compiler.Compile(file)
-	return err
+	if p.live, err = compiler.Serve(ctx, file); err != nil {
+		return err
+	}
+	p.reload = p.live.Follow(reload.Source{Read: source.read, Parse: source.parse}, p.warn, file, false)
+	return nil
 }
 
-// listen opens all sockets before it serves the first query.
-func (p *process) listen() error {
-	for _, l := range p.setup.Listeners {
-		s, err := server.Listen(l.Server)
-		if err != nil {
-			return err
-		}
-		p.servers = append(p.servers, s)
+// warn logs what is legal in a Corefile and surely not meant.
+func (p *process) warn(file *config.File) {
+	for _, warning := range file.Warnings {
+		p.log.Warn(warning.String())
 	}
-	for _, s := range p.servers {
-		s.Start()
-	}
-	return nil
 }
 
 // announce prints what is served, and by what.
 func (p *process) announce() {
-	if p.options.quiet {
-		return
-	}
-	var text strings.Builder
-	for _, l := range p.setup.Listeners {
+	var zones strings.Builder
+	for _, l := range p.live.Listeners() {
 		for _, line := range l.Banner() {
-			text.WriteString(line + "\n")
+			zones.WriteString(line + "\n")
 		}
 	}
-	text.WriteString(versionText())
-	if p.options.format == journal.JSON {
-		p.log.Info(strings.TrimSuffix(text.String(), "\n"))
-		return
+	p.print(zones.String())
+	p.reload.Announce()
+	p.print(versionText())
+}
+
+// print prints a part of the banner.
+func (p *process) print(text string) {
+	switch {
+	case p.options.quiet || text == "":
+	case p.options.format == journal.JSON:
+		p.log.Info(strings.TrimSuffix(text, "\n"))
+	default:
+		io.WriteString(p.journal, text)
 	}
-	io.WriteString(p.journal, text.String())
 }
 
 // writePID writes the pid file, if one is wanted, and returns what removes it.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -42,12 +41,15 @@ var handled = []os.Signal{
 
 // handle acts on signals until the process is to end, and returns its exit code. SIGHUP is ignored, and so is a second
 // SIGTERM; a second SIGINT ends the process at once.
-func (p *process) handle(signals <-chan os.Signal) int {
+func (p *process) handle(signals <-chan os.Signal, follower *follower) int {
 	ended := make(chan int, 1)
 	ending := false
 	end := func(drain bool) {
 		if !ending {
-			go func() { ended <- p.end(drain) }()
+			go func() {
+				follower.stop()
+				ended <- p.end(drain)
+			}()
 		}
 		ending = true
 	}
@@ -75,35 +77,51 @@ func (p *process) handle(signals <-chan os.Signal) int {
 			p.log.Info("SIGQUIT: Quitting process immediately")
 			return exitOK
 		case syscall.SIGUSR1:
-			p.log.Error("SIGUSR1: Waypost does not reload yet: restart the process to use a changed Corefile")
+			follower.ask()
 		case syscall.SIGUSR2:
 			p.log.Error("SIGUSR2: Waypost does not replace its program: start the new one, which can listen on the same addresses")
 		}
 	}
 }
 
+// follower keeps what is served up to date with the Corefile.
+type follower struct {
+	asked chan struct{}
+	stop  func() // returns when it has ended
+}
+
+// follow begins that.
+func (p *process) follow() *follower {
+	ctx, cancel := context.WithCancel(context.Background())
+	f := &follower{asked: make(chan struct{}, 1)}
+	var running sync.WaitGroup
+	running.Go(func() { p.reload.Run(ctx, f.asked) })
+	f.stop = func() {
+		cancel()
+		running.Wait()
+	}
+	return f
+}
+
+// ask has the Corefile served as it is now. While that is being done, one more time is remembered.
+func (f *follower) ask() {
+	select {
+	case f.asked <- struct{}{}:
+	default:
+	}
+}
+
 // end ends the process: first clients are led elsewhere, while all goes on; then the sockets are read to their end and
 // closed, if drain says so; the cluster is watched up to then, and /health answers still longer.
 func (p *process) end(drain bool) int {
-	p.setup.Drain(context.Background())
+	p.live.Drain(context.Background())
 	code := exitOK
 	if drain {
-		if err := p.shutdown(); err != nil {
+		if err := p.live.Shutdown(context.Background()); err != nil {
 			p.log.Error(fmt.Sprintf("SIGTERM stop: %v", err))
 			code = exitStop
 		}
 	}
-	p.setup.Stop()
+	p.live.Stop()
 	return code
-}
-
-// shutdown ends all servers at the same time.
-func (p *process) shutdown() error {
-	errs := make([]error, len(p.servers))
-	var wait sync.WaitGroup
-	for i, s := range p.servers {
-		wait.Go(func() { errs[i] = s.Shutdown(context.Background()) })
-	}
-	wait.Wait()
-	return errors.Join(errs...)
 }

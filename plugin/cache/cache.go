@@ -66,8 +66,12 @@ func New(o Options, e env.Env, fresh config.Zones) (*Cache, error) {
 	return c, nil
 }
 
-// Adopt takes over what another cache with the same options keeps: that of the block as it was before a reload.
-func (c *Cache) Adopt(before *Cache) { c.stores = before.stores }
+// Stop lets go of what is kept, as far as the metrics know of it. Queries that are still under way are answered.
+func (c *Cache) Stop() {
+	for _, s := range *c.series.Load() {
+		s.cache.CompareAndSwap(c, nil)
+	}
+}
 
 // Options are what the directive says.
 func (c *Cache) Options() Options { return c.options }

@@ -255,14 +255,6 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// TestAdopt: a cache with the same options goes on with what another one keeps.
-func TestAdopt(t *testing.T) {
-	old, b := start(t, "cache 30"), start(t, "cache 30")
-	old.expect("NOERROR / 0 www.example. 30 A 192.0.2.1", 1, "www.example.", dns.TypeA)
-	b.cache.Adopt(old.cache)
-	b.expect("NOERROR / 0 www.example. 30 A 192.0.2.1", 0, "www.example.", dns.TypeA)
-}
-
 // TestHitAllocatesNothing, whatever the kind.
 func TestHitAllocatesNothing(t *testing.T) {
 	b := start(t, "cache {\nprefetch 1000000\n}")

@@ -6,43 +6,58 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Endpoint serves one path at one address.
+// Endpoint serves one path at one address. It lives on over reloads, while who answers changes.
 type Endpoint struct {
-	listener net.Listener
-	server   *http.Server
-	ended    chan struct{}
+	address, path string
+	handler       atomic.Pointer[http.Handler]
+	listener      net.Listener
+	server        *http.Server
+	ended         chan struct{}
 }
 
 // timeout bounds reading a request, writing its answer, an idle connection, and the end.
 const timeout = 5 * time.Second
 
-// Open listens at addr ("host:port", with an empty host at all addresses) and serves handler under path; any other path
-// is 404. Like CoreDNS it shares the address with another process that does so too (SO_REUSEPORT), so that the next one
-// can start before this one ends. The error names the address.
-func Open(addr, path string, handler http.Handler) (*Endpoint, error) {
+// New makes an endpoint for handler; Start opens it.
+func New(address, path string, handler http.Handler) *Endpoint {
+	e := &Endpoint{address: address, path: path, ended: make(chan struct{})}
+	e.Handle(handler)
+	return e
+}
+
+// Handle has another handler answer from now on.
+func (e *Endpoint) Handle(handler http.Handler) { e.handler.Store(&handler) }
+
+// ServeHTTP lets the handler answer.
+func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	(*e.handler.Load()).ServeHTTP(w, r)
+}
+
+// Start listens at the address ("host:port", with an empty host at all addresses) and serves the path; any other path is
+// 404. Like CoreDNS it shares the address with another process that does so too (SO_REUSEPORT), so that the next one can
+// start before this one ends. The error names the address.
+func (e *Endpoint) Start(ctx context.Context) error {
 	config := net.ListenConfig{Control: share}
-	listener, err := config.Listen(context.Background(), "tcp", addr)
+	listener, err := config.Listen(ctx, "tcp", e.address)
 	if err != nil {
-		return nil, fmt.Errorf("serve %s at %q: %w", path, addr, err)
+		return fmt.Errorf("serve %s at %q: %w", e.path, e.address, err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle(path, handler)
-	e := &Endpoint{
-		listener: listener,
-		server:   &http.Server{Handler: mux, ReadTimeout: timeout, WriteTimeout: timeout, IdleTimeout: timeout},
-		ended:    make(chan struct{}),
-	}
+	mux.Handle(e.path, e)
+	e.listener = listener
+	e.server = &http.Server{Handler: mux, ReadTimeout: timeout, WriteTimeout: timeout, IdleTimeout: timeout}
 	go func() {
 		defer close(e.ended)
 		_ = e.server.Serve(listener) // it ends when the listener is closed, and only then
 	}()
-	return e, nil
+	return nil
 }
 
 // share sets SO_REUSEPORT.
@@ -57,11 +72,12 @@ func share(_, _ string, c syscall.RawConn) error {
 	return failed
 }
 
-// Addr is where the endpoint listens, with the port it got where 0 was asked for.
+// Addr is where the endpoint listens since Start, with the port it got where 0 was asked for.
 func (e *Endpoint) Addr() net.Addr { return e.listener.Addr() }
 
-// Close answers what has been asked and ends; after five seconds it cuts off who still waits.
-func (e *Endpoint) Close() {
+// Stop answers what has been asked and ends; after five seconds it cuts off who still waits. It follows a Start without an
+// error.
+func (e *Endpoint) Stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	if e.server.Shutdown(ctx) != nil {

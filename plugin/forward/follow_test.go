@@ -38,11 +38,11 @@ func TestHostNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	e, _ := plugintest.Env(t, "forward", journal.Text)
-	steps, err := New(all, e)
+	f, err := New(all[0], false, e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := steps[0].Start(context.Background()); err == nil || !strings.HasPrefix(err.Error(), `plugin/forward: failed to resolve "none.example.org": `) {
+	if err := f.Start(context.Background()); err == nil || !strings.HasPrefix(err.Error(), `plugin/forward: failed to resolve "none.example.org": `) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -35,32 +35,28 @@ type Forward struct {
 	landed  sync.Pool          // of *flight
 }
 
-// New makes the steps of a forward directive, one for each of its lines.
-func New(all []Options, e env.Env) ([]*Forward, error) {
+// New makes the step of one line of forward. followed says that there is another one behind it in the same block.
+func New(o Options, followed bool, e env.Env) (*Forward, error) {
 	m, err := newMetrics(e)
 	if err != nil {
 		return nil, err
 	}
-	var steps []*Forward
-	for i, o := range all {
-		f := &Forward{
-			options: o, followed: i+1 < len(all), metrics: m, log: e.Log, flights: make(map[string]*flight),
-			limit: fmt.Errorf("concurrent queries exceeded maximum %d", o.MaxConcurrent),
-		}
-		if f.from, err = message.ParseName(o.From); err != nil {
-			return nil, fmt.Errorf("forward %s: %w", o.From, err)
-		}
-		for _, zone := range o.Except {
-			name, err := message.ParseName(zone)
-			if err != nil {
-				return nil, fmt.Errorf("except %s: %w", zone, err)
-			}
-			f.except = append(f.except, name)
-		}
-		f.servers.init(f)
-		steps = append(steps, f)
+	f := &Forward{
+		options: o, followed: followed, metrics: m, log: e.Log, flights: make(map[string]*flight),
+		limit: fmt.Errorf("concurrent queries exceeded maximum %d", o.MaxConcurrent),
 	}
-	return steps, nil
+	if f.from, err = message.ParseName(o.From); err != nil {
+		return nil, fmt.Errorf("forward %s: %w", o.From, err)
+	}
+	for _, zone := range o.Except {
+		name, err := message.ParseName(zone)
+		if err != nil {
+			return nil, fmt.Errorf("except %s: %w", zone, err)
+		}
+		f.except = append(f.except, name)
+	}
+	f.servers.init(f)
+	return f, nil
 }
 
 // From is the zone whose names are forwarded.

@@ -29,17 +29,19 @@ func start(t testing.TB, lines string) *bench {
 		t.Fatal(err)
 	}
 	e, out := plugintest.Env(t, "forward", journal.Text)
-	steps, err := New(all, e)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range steps {
+	b := &bench{out: out}
+	for i, o := range all {
+		f, err := New(o, i+1 < len(all), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.steps = append(b.steps, f)
 		if err := f.Start(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(f.Stop)
 	}
-	return &bench{steps, out}
+	return b
 }
 
 // pending is a query on its way through the steps.

@@ -16,7 +16,8 @@ import (
 	"github.com/waypost/waypost/plugin/env"
 )
 
-// Health serves /health at one address and asks itself each second, so that an overloaded process shows in metrics.
+// Health asks /health at one address each second, so that an overloaded process shows in metrics, and waits for its
+// lameduck time before the end. The endpoint itself is not its own: that may be older, and outlive it.
 type Health struct {
 	options  Options
 	log      *slog.Logger
@@ -49,10 +50,18 @@ func NewMetrics(e env.Env) (Metrics, error) {
 	return Metrics{duration, failures}, err
 }
 
-// New makes the endpoint; Start opens it.
-func New(o Options, e env.Env) (*Health, error) {
+// New makes what watches an endpoint, which is to be open at Start.
+func New(o Options, at *endpoint.Endpoint, e env.Env) (*Health, error) {
 	metrics, err := NewMetrics(e)
-	return &Health{options: o, log: e.Log, metrics: metrics}, err
+	return &Health{options: o, log: e.Log, metrics: metrics, endpoint: at}, err
+}
+
+// Path is that of the endpoint.
+const Path = "/health"
+
+// Answer is what it serves: OK, for as long as the process lives.
+func Answer(w http.ResponseWriter, _ *http.Request) {
+	io.WriteString(w, "OK")
 }
 
 // Join takes up another directive with the same address, of which the longer lameduck counts. It reports false for one
@@ -72,20 +81,12 @@ const (
 	slow    = time.Second // what gets a warning
 )
 
-// Start opens the endpoint. The error names the address.
+// Start begins to ask.
 func (h *Health) Start(context.Context) error {
-	var err error
-	if h.endpoint, err = endpoint.Open(h.options.Address, "/health", http.HandlerFunc(answer)); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	h.cancel, h.ended = cancel, make(chan struct{})
 	go h.watch(ctx)
 	return nil
-}
-
-func answer(w http.ResponseWriter, _ *http.Request) {
-	io.WriteString(w, "OK")
 }
 
 // watch asks the endpoint again and again.
@@ -142,7 +143,7 @@ func (h *Health) url() string {
 	if host == "" {
 		host = "localhost"
 	}
-	return "http://" + net.JoinHostPort(host, port) + "/health"
+	return "http://" + net.JoinHostPort(host, port) + Path
 }
 
 // Drain waits for the lameduck time, in which clients are led elsewhere, or until ctx ends.
@@ -157,15 +158,8 @@ func (h *Health) Drain(ctx context.Context) {
 	}
 }
 
-// Stop closes the endpoint, if it was opened.
+// Stop ends the asking.
 func (h *Health) Stop() {
-	if h.cancel == nil {
-		return
-	}
 	h.cancel()
 	<-h.ended
-	h.endpoint.Close()
 }
-
-// Addr is where the endpoint listens.
-func (h *Health) Addr() net.Addr { return h.endpoint.Addr() }

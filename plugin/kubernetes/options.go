@@ -49,6 +49,17 @@ type Options struct {
 	Warnings []config.Warning // what is legal and surely not meant
 }
 
+// Meaning tells directives from each other that do not mean the same, together with what is in Files.
+func (o Options) Meaning() string {
+	o.Warnings = nil
+	return fmt.Sprintf("%#v", o)
+}
+
+// Files are those that are read once. The others, of Manifests, are followed.
+func (o Options) Files() []string {
+	return slices.DeleteFunc([]string{o.Kubeconfig, o.Certificate, o.Key, o.Authority}, func(name string) bool { return name == "" })
+}
+
 // Defaults, as CoreDNS has them.
 const (
 	defaultTTL            = 5

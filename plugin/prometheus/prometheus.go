@@ -3,12 +3,14 @@ package prometheus
 
 import (
 	"fmt"
+	"net/http"
 	"runtime"
 	"sync"
 	"sync/atomic"
 
 	client "github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/waypost/waypost/message"
 	"github.com/waypost/waypost/plugin/env"
@@ -18,8 +20,9 @@ import (
 type Metrics struct {
 	registry *client.Registry
 	runtime  client.Collector
+	all      bool // runtime shows all
 	panics   client.Counter
-	enabled  *client.GaugeVec
+	enabled  enabled
 	shards   int
 
 	mu     sync.Mutex
@@ -34,31 +37,42 @@ func New(e env.Env) *Metrics {
 		panics: client.NewCounter(client.CounterOpts{
 			Name: "coredns_panics_total", Help: "Panics that were survived while a query was answered.",
 		}),
-		enabled: client.NewGaugeVec(client.GaugeOpts{
-			Name: "coredns_plugin_enabled", Help: "1 for each directive of a server block that sees its queries.",
-		}, []string{"server", "zone", "view", "name"}),
 		shards: e.Shards,
 		series: map[labels]*series{},
 	}
+	m.Enable(nil)
 	build := client.NewGauge(client.GaugeOpts{
 		Name: "coredns_build_info", Help: "1, with what the program was built from.",
 		ConstLabels: client.Labels{"version": e.Version, "revision": e.Commit, "goversion": runtime.Version()},
 	})
 	build.Set(1)
 	process := collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})
-	m.registry.MustRegister(m, m.runtime, process, m.panics, m.enabled, build)
+	m.registry.MustRegister(m, m.runtime, process, m.panics, &m.enabled, build)
 	return m
 }
 
 // Registry is what /metrics shows.
 func (m *Metrics) Registry() client.Registerer { return m.registry }
 
-// ShowRuntime shows all that the Go runtime knows of itself, from now on.
-func (m *Metrics) ShowRuntime() {
-	if m.registry.Unregister(m.runtime) {
-		m.runtime = collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsAll))
-		m.registry.MustRegister(m.runtime)
+// Handler answers with the metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// Path is where it does.
+const Path = "/metrics"
+
+// ShowRuntime shows all that the Go runtime knows of itself, or a selection, from now on.
+func (m *Metrics) ShowRuntime(all bool) {
+	if all == m.all {
+		return
 	}
+	m.registry.Unregister(m.runtime)
+	m.all, m.runtime = all, collectors.NewGoCollector()
+	if all {
+		m.runtime = collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsAll))
+	}
+	m.registry.MustRegister(m.runtime)
 }
 
 // Observer makes what counts the queries of one block at one listener. server is the listener as "dns://:53", plugin the
@@ -97,12 +111,35 @@ func (m *Metrics) counters(l labels) *series {
 	return s
 }
 
-// Enabled says which directives see the queries of a block.
-func (m *Metrics) Enabled(server, zone, view string, names []string) {
-	for _, name := range names {
-		m.enabled.WithLabelValues(server, zone, view, name).Set(1)
-	}
+// Enabled are the directives that see the queries of a block at one listener.
+type Enabled struct {
+	Server, Zone, View string
+	Names              []string
 }
+
+// Enable says which directives see queries from now on.
+func (m *Metrics) Enable(all []Enabled) {
+	g := client.NewGaugeVec(client.GaugeOpts{
+		Name: "coredns_plugin_enabled", Help: "1 for each directive of a server block that sees its queries.",
+	}, []string{"server", "zone", "view", "name"})
+	for _, e := range all {
+		for _, name := range e.Names {
+			g.WithLabelValues(e.Server, e.Zone, e.View, name).Set(1)
+		}
+	}
+	m.enabled.now.Store(g)
+}
+
+// enabled is a collector whose gauges change all at once.
+type enabled struct {
+	now atomic.Pointer[client.GaugeVec]
+}
+
+// Describe implements prometheus.Collector.
+func (e *enabled) Describe(ch chan<- *client.Desc) { e.now.Load().Describe(ch) }
+
+// Collect implements prometheus.Collector.
+func (e *enabled) Collect(ch chan<- client.Metric) { e.now.Load().Collect(ch) }
 
 // Panic counts a panic.
 func (m *Metrics) Panic() { m.panics.Inc() }

@@ -2,8 +2,8 @@ package prometheus_test
 
 import (
 	"fmt"
-	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -190,7 +190,8 @@ func TestBuckets(t *testing.T) {
 func TestProcessMetrics(t *testing.T) {
 	m := newMetrics(t)
 	m.Panic()
-	m.Enabled("dns://:53", ".", "", []string{"errors", "prometheus"})
+	m.Enable([]prometheus.Enabled{{Server: "dns://:53", Zone: "a.", Names: []string{"whoami"}}})
+	m.Enable([]prometheus.Enabled{{Server: "dns://:53", Zone: ".", Names: []string{"errors", "prometheus"}}})
 	text := scrape(t, m)
 	for _, want := range []string{
 		`coredns_panics_total 1`,
@@ -204,6 +205,9 @@ func TestProcessMetrics(t *testing.T) {
 			t.Errorf("%q is missing", want)
 		}
 	}
+	if strings.Contains(text, "whoami") {
+		t.Error("a directive that was enabled before still is")
+	}
 }
 
 func TestRuntimeMetrics(t *testing.T) {
@@ -212,12 +216,15 @@ func TestRuntimeMetrics(t *testing.T) {
 	if strings.Contains(scrape(t, m), detail) {
 		t.Errorf("%s without runtime_metrics", detail)
 	}
-	environment, _ := plugintest.Env(t, "prometheus", journal.Text)
-	p := prometheus.NewEndpoints(m, environment)
-	p.Add(prometheus.Options{RuntimeMetrics: true})
-	p.Add(prometheus.Options{RuntimeMetrics: true})
+	for range 2 {
+		m.ShowRuntime(true)
+	}
 	if !strings.Contains(scrape(t, m), detail) {
 		t.Errorf("no %s with runtime_metrics", detail)
+	}
+	m.ShowRuntime(false)
+	if text := scrape(t, m); strings.Contains(text, detail) || !strings.Contains(text, "\ngo_goroutines ") {
+		t.Error("without runtime_metrics again there is something else than the selection")
 	}
 }
 
@@ -299,29 +306,10 @@ func BenchmarkObserve(b *testing.B) {
 // scrape returns what /metrics shows.
 func scrape(t testing.TB, m *prometheus.Metrics) string {
 	t.Helper()
-	environment, out := plugintest.Env(t, "prometheus", journal.Text)
-	p := prometheus.NewEndpoints(m, environment)
-	for _, address := range []string{"127.0.0.1:0", "127.0.0.1:0", "192.0.2.1:0"} { // of which the last is none of this host's
-		p.Add(prometheus.Options{Address: address})
+	response := httptest.NewRecorder()
+	m.Handler().ServeHTTP(response, httptest.NewRequest(http.MethodGet, prometheus.Path, nil))
+	if response.Code != http.StatusOK {
+		t.Fatalf("%d\n%s", response.Code, response.Body)
 	}
-	if err := p.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer p.Stop()
-	if n, printed := len(p.Addrs()), out.Take(); n != 1 || !strings.HasPrefix(printed, "[ERROR] plugin/prometheus: Failed to start metrics handler: serve /metrics at \"192.0.2.1:0\": ") {
-		t.Errorf("%d endpoints, printed %q", n, printed)
-	}
-	response, err := http.Get("http://" + p.Addrs()[0].String() + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if response.StatusCode != http.StatusOK {
-		t.Fatalf("%s\n%s", response.Status, body)
-	}
-	return string(body)
+	return response.Body.String()
 }

@@ -6,22 +6,18 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 
-	"github.com/waypost/waypost/plugin/endpoint"
 	"github.com/waypost/waypost/plugin/env"
 )
 
-// Ready is what the ready directives of all server blocks come to: one list of directives to ask, and the addresses
-// where the outcome is served.
+// Ready is what the ready directives of all server blocks come to: one list of directives to ask. It is the handler of
+// their endpoints.
 type Ready struct {
-	log       *slog.Logger
-	addresses []string
-	endpoints []*endpoint.Endpoint
+	log *slog.Logger
 
 	mu           sync.Mutex
 	watched      []watched
@@ -42,30 +38,15 @@ type watched struct {
 // New makes an empty list.
 func New(e env.Env) *Ready { return &Ready{log: e.Log} }
 
-// Add takes up one ready directive. Each address is served once; of several monitor modes the last one counts.
-func (r *Ready) Add(o Options) {
-	if !slices.Contains(r.addresses, o.Address) {
-		r.addresses = append(r.addresses, o.Address)
-	}
-	r.continuously = o.Continuously
-}
+// Path is that of the endpoints.
+const Path = "/ready"
+
+// Add takes up one ready directive. Of several monitor modes the last one counts.
+func (r *Ready) Add(o Options) { r.continuously = o.Continuously }
 
 // Watch asks part, which belongs to the directive called name. Several of one name must all be ready.
 func (r *Ready) Watch(name string, part Readiness) {
 	r.watched = append(r.watched, watched{name, part})
-}
-
-// Start opens the endpoints. As in CoreDNS one that cannot be opened keeps nobody from being served; it is logged.
-func (r *Ready) Start(context.Context) error {
-	for _, address := range r.addresses {
-		e, err := endpoint.Open(address, "/ready", r)
-		if err != nil {
-			r.log.Error(err.Error())
-			continue
-		}
-		r.endpoints = append(r.endpoints, e)
-	}
-	return nil
 }
 
 // ServeHTTP says 200 "OK", or 503 with the names of those that are not ready.
@@ -107,20 +88,4 @@ func (r *Ready) Drain(context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ending = true
-}
-
-// Stop closes the endpoints.
-func (r *Ready) Stop() {
-	for _, e := range r.endpoints {
-		e.Close()
-	}
-}
-
-// Addrs are where the endpoints listen.
-func (r *Ready) Addrs() []net.Addr {
-	var addrs []net.Addr
-	for _, e := range r.endpoints {
-		addrs = append(addrs, e.Addr())
-	}
-	return addrs
 }

@@ -1,0 +1,58 @@
+package endpoint_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/waypost/waypost/plugin/endpoint"
+)
+
+// saying answers each request with its own text.
+type saying string
+
+func (s saying) ServeHTTP(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, string(s)) }
+
+func TestEndpoint(t *testing.T) {
+	e := endpoint.New("127.0.0.1:0", "/here", saying("one"))
+	if err := e.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := fetch(t, e, "/here"); got != "200 one" {
+		t.Errorf("got %s", got)
+	}
+	if got := fetch(t, e, "/"); !strings.HasPrefix(got, "404 ") {
+		t.Errorf("/: got %s", got)
+	}
+	e.Handle(saying("two"))
+	if got := fetch(t, e, "/here"); got != "200 two" {
+		t.Errorf("with another handler: got %s", got)
+	}
+	e.Stop()
+	if _, err := http.Get("http://" + e.Addr().String() + "/here"); err == nil {
+		t.Error("answered after the end")
+	}
+}
+
+func TestStartNamesTheAddress(t *testing.T) {
+	e := endpoint.New("192.0.2.1:8080", "/here", saying("")) // none of this host's
+	if err := e.Start(t.Context()); err == nil || !strings.Contains(err.Error(), `serve /here at "192.0.2.1:8080"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func fetch(t *testing.T, e *endpoint.Endpoint, path string) string {
+	t.Helper()
+	response, err := http.Get("http://" + e.Addr().String() + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(response.StatusCode, " ", string(body))
+}
