@@ -7,7 +7,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.revision=$(COMMIT)
 # A module of its own for each part whose dependencies the others shall not have.
 MODULES = $(patsubst %/go.mod,%,$(wildcard e2e/go.mod bench/go.mod deploy/image/go.mod))
 
-.PHONY: run test e2e e2e-proxy bench lint build image
+.PHONY: run test e2e e2e-proxy bench bench-large lint build image
 
 run: build ## serve the demo's cluster on 127.0.0.1:1053
 	@tools/need dig bind9-dnsutils || true
@@ -25,7 +25,10 @@ e2e-proxy: ## the companion's packets through network namespaces, as root; not y
 
 bench: ## the figures, with real peers beside
 	$(GO) test -run '^$$' -bench . ./...
-	@for m in $(filter bench,$(MODULES)); do (cd $$m && $(GO) test -count=1 -v -timeout 60m ./...) || exit 1; done
+	@for m in $(filter bench,$(MODULES)); do (cd $$m && $(GO) test -count=1 -v -timeout 60m -skip Large ./...) || exit 1; done
+
+bench-large: ## the companion's figures at 50,000 Services and 250,000 endpoints; as root
+	cd bench && $(GO) test -count=1 -v -timeout 60m -run Large ./...
 
 lint: ## gofmt, govet, staticcheck (with unused), errcheck, ineffassign
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"

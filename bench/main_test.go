@@ -1,5 +1,5 @@
-// Package bench measures Waypost beside CoreDNS on one real API server and prints the figures. `make bench` runs it alone;
-// absolute figures drift with the machine, so that what counts are the ratios of one run.
+// Package bench measures Waypost beside CoreDNS, Unbound and kube-proxy on one real API server and prints the figures. `make
+// bench` runs it alone; absolute figures drift with the machine, so that what counts are the ratios of one run.
 package bench
 
 import (
@@ -10,5 +10,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(lab.Run(m.Run, "etcd", "kube-apiserver", "kube-controller-manager", "coredns", "waypost", "dnsperf", "knotd", "unbound"))
+	os.Exit(lab.Run(m.Run, "etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "coredns", "waypost", "waypost-proxy",
+		"dnsperf", "knotd", "nft", "unbound"))
 }

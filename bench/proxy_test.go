@@ -1,0 +1,280 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waypost/waypost/e2e/lab"
+	"github.com/waypost/waypost/e2e/peers"
+)
+
+// routing are the figures of one proxy.
+type routing struct {
+	answers          time.Duration // from exec until all samples answered
+	sync             time.Duration // what it says that its first full sync took
+	atStart, most    int64         // bytes of memory: a minute after the start, and the most until then
+	after            int64         // and after the changes
+	children         int64         // the most memory of a program that it started
+	idle             time.Duration // of processor time in a minute in which nothing changes
+	changes          *followed
+	few, many, plain flow // connections beside 10 Services and beside all, and to a Pod's own address
+}
+
+// How many changes of one endpoint each proxy is to follow. kube-proxy takes some 10 s for one.
+const (
+	manyChanges = 1000
+	fewChanges  = 10
+)
+
+// TestProxy prints the figures of kube-proxy in its nftables mode and of waypost-proxy.
+func TestProxy(t *testing.T) {
+	b := newProxyBench(t)
+	b.load(usual, small.services, 0)
+	few := b.beside10("kube-proxy", "waypost-proxy")
+	b.load(usual, usual.services, small.services)
+	floors, err := usual.measureFloors(t.Context(), b.control.APIServer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	figures := map[string]*routing{}
+	nodes := map[string]*node{}
+	for i, name := range []string{"waypost-proxy", "kube-proxy"} {
+		changes := []int{manyChanges, fewChanges}[i]
+		figures[name], nodes[name] = b.alone(name, usual, i*manyChanges, changes)
+		figures[name].few = few[name]
+	}
+	// The routes are still there.
+	for range rounds {
+		for name, f := range figures {
+			f.many = f.many.better(b.flow(nodes[name], sample(1000, usual.services)))
+			f.plain = f.plain.better(b.flow(nodes[name], usual.pods(1000)))
+		}
+	}
+	t.Log(routingTable(usual, floors, figures["kube-proxy"], figures["waypost-proxy"]))
+}
+
+// TestProxyLarge prints the figures of waypost-proxy at a size at which kube-proxy takes minutes.
+func TestProxyLarge(t *testing.T) {
+	b := newProxyBench(t)
+	b.load(large, large.services, 0)
+	floors, err := large.measureFloors(t.Context(), b.control.APIServer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, v := b.alone("waypost-proxy", large, 0, manyChanges)
+	f.many = b.flow(v, sample(1000, large.services))
+	t.Log(largeTable(floors, f))
+}
+
+// proxyBench is a control plane and the network beside it.
+type proxyBench struct {
+	t       *testing.T
+	peers   *peers.Peers
+	control *lab.ControlPlane
+	network *network
+	nodes   int
+}
+
+func newProxyBench(t *testing.T) *proxyBench {
+	t.Helper()
+	b := &proxyBench{t: t}
+	var err error
+	b.peers, err = peers.Find()
+	b.must(err)
+	b.control, err = lab.StartControlPlane(t.Context(), b.peers)
+	b.must(err)
+	t.Cleanup(b.control.Stop)
+	b.must(loadNamespaces(t.Context(), b.control.Client))
+	b.network, err = newNetwork()
+	b.must(err)
+	t.Cleanup(func() {
+		if err := b.network.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+func (b *proxyBench) must(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// load writes Services of a cluster, up to a number, from another on.
+func (b *proxyBench) load(s size, upTo, from int) {
+	b.t.Helper()
+	start := time.Now()
+	part := s
+	part.services, part.ports = upTo, s.ports-s.services+upTo
+	b.must(part.load(b.t.Context(), b.control.Client, from))
+	b.t.Logf("loaded %d Services in %.0f s", upTo-from, time.Since(start).Seconds())
+}
+
+// start starts a proxy on a new node.
+func (b *proxyBench) start(program string) *companion {
+	b.t.Helper()
+	b.nodes++
+	v, err := b.network.newNode(b.nodes)
+	b.must(err)
+	b.t.Cleanup(func() {
+		if err := v.Close(); err != nil {
+			b.t.Error(err)
+		}
+	})
+	c, err := startCompanion(b.t.Context(), program, v, b.peers, b.control)
+	b.must(err)
+	b.t.Cleanup(c.process.Stop)
+	return c
+}
+
+// settled waits until all samples answer and the proxy has said how long its first full sync took.
+func (b *proxyBench) settled(c *companion, s size) (answers, sync time.Duration) {
+	b.t.Helper()
+	const patience = 5 * time.Minute
+	answers, err := c.awaitAll(sample(20, s.services), patience)
+	b.must(err)
+	pace := time.NewTicker(20 * time.Millisecond)
+	defer pace.Stop()
+	for end := time.Now().Add(patience); time.Now().Before(end); <-pace.C {
+		full, err := c.timing("kubeproxy_sync_full_proxy_rules_duration_seconds", `{ip_family="IPv4"}`)
+		b.must(err)
+		if full.count > 0 {
+			return answers, full.since(timing{})
+		}
+	}
+	b.t.Fatalf("%s does not tell of its first sync:\n%s", c.process.Name, c.process.LogEnd(20))
+	return 0, 0
+}
+
+// alone measures a proxy by itself and ends it. The node keeps the routes.
+func (b *proxyBench) alone(program string, s size, from, changes int) (*routing, *node) {
+	b.t.Helper()
+	f := &routing{}
+	c := b.start(program)
+	counting, stop := context.WithCancel(b.t.Context())
+	children := make(chan int64, 1)
+	go func() { children <- c.children(counting) }()
+	f.answers, f.sync = b.settled(c, s)
+	f.idle = b.idle(c)
+	var err error
+	f.atStart, f.most, err = c.process.Memory()
+	b.must(err)
+	f.changes, err = s.changeEach(b.t.Context(), b.control.Client, c, from, changes)
+	b.must(err)
+	f.after, _, err = c.process.Memory()
+	b.must(err)
+	stop()
+	f.children = <-children
+	c.process.Stop()
+	return f, c.node
+}
+
+// idle is the processor time of a minute in which nothing changes, ten seconds after the start.
+func (b *proxyBench) idle(c *companion) time.Duration {
+	b.t.Helper()
+	<-time.After(10 * time.Second)
+	before, err := c.ran()
+	b.must(err)
+	<-time.After(time.Minute)
+	after, err := c.ran()
+	b.must(err)
+	return after - before
+}
+
+// beside10 are connections through the proxies while there are ten Services only.
+func (b *proxyBench) beside10(programs ...string) map[string]flow {
+	b.t.Helper()
+	nodes := map[string]*node{}
+	for _, program := range programs {
+		c := b.start(program)
+		b.settled(c, small)
+		c.process.Stop()
+		nodes[program] = c.node
+	}
+	best := map[string]flow{}
+	for range rounds {
+		for program, v := range nodes {
+			best[program] = best[program].better(b.flow(v, sample(small.services, small.services)))
+		}
+	}
+	return best
+}
+
+// rounds is how often each way is measured, in turn.
+const rounds = 3
+
+func (b *proxyBench) flow(v *node, targets []netip.AddrPort) flow {
+	b.t.Helper()
+	f, err := v.measureFlow(targets)
+	b.must(err)
+	return f
+}
+
+// routingTable prints the figures as they are reported.
+func routingTable(s size, floor floors, old, own *routing) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "\n\n%s; one run, each proxy by itself\n\n", s)
+	fmt.Fprintln(&out, "| figure | kube-proxy 1.36.3, nftables | waypost-proxy | bar | beside |")
+	fmt.Fprintln(&out, "|---|---|---|---|---|")
+	row := func(name string, a, b any, bar, beside string) {
+		fmt.Fprintf(&out, "| %s | %v | %v | %s | %s |\n", name, a, b, bar, beside)
+	}
+	row("first full sync, by its own metric", round(old.sync), round(own.sync), "<= 0.5 s", fmt.Sprintf("%s for the kernel to take the same elements, bare", round(floor.kernel)))
+	row("start until 20 of the ClusterIPs answer", round(old.answers), round(own.answers), "",
+		fmt.Sprintf("%s for the API server to send the lists", round(floor.list)))
+	row("one endpoint changed, received to kernel, mean", round(old.changes.apply), round(own.changes.apply), "<= 1 ms", "by its own metric")
+	k, w := old.changes, own.changes
+	row(fmt.Sprintf("API write to kernel, p50 of %d and %d", len(k.kernel), len(w.kernel)), round(k.kernel.at(0.5)), round(w.kernel.at(0.5)), "<= 4 ms",
+		fmt.Sprintf("the write alone %s", round(w.write.at(0.5))))
+	row("the same, p99", round(k.kernel.at(0.99)), round(w.kernel.at(0.99)), "<= 10 ms", fmt.Sprintf("the write alone %s", round(w.write.at(0.99))))
+	row("memory at the start", mega(old.atStart), mega(own.atStart), "<= 120 MB", fmt.Sprintf("at most %s and %s until then", mega(old.most), mega(own.most)))
+	row("memory after the changes", mega(old.after), mega(own.after), "<= 120 MB", fmt.Sprintf("and of programs that it runs %s and %s", mega(old.children), mega(own.children)))
+	row("processor time of an idle minute", round(old.idle), round(own.idle), "none", "")
+	row("connections a second, 10 Services", perSecond(old.few), perSecond(own.few), ">= kube-proxy's", "")
+	row("connections a second, all Services", perSecond(old.many), perSecond(own.many), ">= kube-proxy's, flat",
+		fmt.Sprintf("%s without a Service", perSecond(own.plain)))
+	row("time to first byte, 10 Services, p50", round(old.few.byte1), round(own.few.byte1), "<= kube-proxy's", "")
+	row("time to first byte, all Services, p50", round(old.many.byte1), round(own.many.byte1), "<= kube-proxy's, flat",
+		fmt.Sprintf("%s without a Service", round(own.plain.byte1)))
+	row("the same, p99", round(old.many.p99), round(own.many.p99), "", fmt.Sprintf("%s without a Service", round(own.plain.p99)))
+	return out.String()
+}
+
+// largeTable prints the figures at the large size.
+func largeTable(floor floors, own *routing) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "\n\n%s\n\n| figure | waypost-proxy | bar | beside |\n|---|---|---|---|\n", large)
+	row := func(name string, v any, bar, beside string) {
+		fmt.Fprintf(&out, "| %s | %v | %s | %s |\n", name, v, bar, beside)
+	}
+	row("start until 20 of the ClusterIPs answer", round(own.answers), "<= 3 s", fmt.Sprintf("%s for the API server to send the lists", round(floor.list)))
+	row("first full sync, by its own metric", round(own.sync), "", fmt.Sprintf("%s for the kernel to take the same elements, bare", round(floor.kernel)))
+	row("one endpoint changed, received to kernel, mean", round(own.changes.apply), "", "")
+	row(fmt.Sprintf("API write to kernel, p50 of %d", len(own.changes.kernel)), round(own.changes.kernel.at(0.5)), "", fmt.Sprintf("the write alone %s", round(own.changes.write.at(0.5))))
+	row("the same, p99", round(own.changes.kernel.at(0.99)), "", fmt.Sprintf("the write alone %s", round(own.changes.write.at(0.99))))
+	row("memory at the start", mega(own.atStart), "", fmt.Sprintf("at most %s until then", mega(own.most)))
+	row("memory after the changes", mega(own.after), "", "")
+	row("processor time of an idle minute", round(own.idle), "none", "")
+	row("connections a second", perSecond(own.many), "", "")
+	row("time to first byte, p50", round(own.many.byte1), "", "")
+	return out.String()
+}
+
+func perSecond(f flow) string { return fmt.Sprintf("%.0f", f.perSecond) }
+
+func mega(bytes int64) string { return fmt.Sprintf("%.0f MB", float64(bytes)/1e6) }
+
+// round keeps three digits.
+func round(d time.Duration) time.Duration {
+	unit := time.Duration(1)
+	for d/unit >= 1000 {
+		unit *= 10
+	}
+	return d.Round(unit)
+}
