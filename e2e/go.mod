@@ -14,6 +14,8 @@ require (
 )
 
 require (
+	github.com/coredns/caddy v1.1.4 // indirect
+	github.com/flynn/go-shlex v0.0.0-20150515145356-3f9db97f8568 // indirect
 	github.com/google/go-cmp v0.7.0 // indirect
 	github.com/spf13/pflag v1.0.9 // indirect
 )

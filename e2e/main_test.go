@@ -11,7 +11,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(lab.Run(m.Run, "etcd", "kube-apiserver", "kube-controller-manager", "coredns", "waypost"))
+	os.Exit(lab.Run(m.Run, "etcd", "kube-apiserver", "kube-controller-manager", "coredns", "waypost", "knotd", "unbound"))
 }
 
 // startControlPlane starts a control plane that ends with the test.

@@ -18,6 +18,7 @@ var ErrNoReply = errors.New("no reply")
 // Conn asks one server, one question after the other. Use one per goroutine.
 type Conn struct {
 	server netip.AddrPort
+	dial   Dialer
 	udp    net.Conn
 	tcp    net.Conn
 	buf    []byte
@@ -26,13 +27,19 @@ type Conn struct {
 	Tries   int           // over UDP; over TCP a question is asked once more on a new connection
 }
 
+// Dialer opens a socket as net.Dial does, perhaps in another network namespace.
+type Dialer func(network, address string) (net.Conn, error)
+
 // Dial prepares to ask a server.
-func Dial(server netip.AddrPort) (*Conn, error) {
-	udp, err := net.Dial("udp", server.String())
+func Dial(server netip.AddrPort) (*Conn, error) { return DialWith(net.Dial, server) }
+
+// DialWith prepares to ask a server through sockets that dial opens.
+func DialWith(dial Dialer, server netip.AddrPort) (*Conn, error) {
+	udp, err := dial("udp", server.String())
 	if err != nil {
 		return nil, fmt.Errorf("dial udp %s: %w", server, err)
 	}
-	return &Conn{server: server, udp: udp, buf: make([]byte, 1<<16), Timeout: time.Second, Tries: 4}, nil
+	return &Conn{server: server, dial: dial, udp: udp, buf: make([]byte, 1<<16), Timeout: time.Second, Tries: 4}, nil
 }
 
 // Close gives the sockets back.
@@ -81,7 +88,7 @@ func (c *Conn) TCP(message []byte) ([]byte, error) {
 		c.tcp.Close() // perhaps it had been idle too long
 	}
 	var err error
-	if c.tcp, err = net.Dial("tcp", c.server.String()); err != nil {
+	if c.tcp, err = c.dial("tcp", c.server.String()); err != nil {
 		c.tcp = nil
 		return nil, fmt.Errorf("dial tcp %s: %w", c.server, err)
 	}

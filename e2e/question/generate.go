@@ -24,13 +24,27 @@ var (
 // The same vocabulary, zones and seed give the same questions. First every name is asked for the common types, and the zones'
 // own names for all types in any letter case; what is missing to count is drawn at random.
 func Generate(v *Vocabulary, zones []string, seed uint64, count int) []Question {
-	g := &generator{rand: rand.New(rand.NewPCG(seed, 1)), seen: map[string]bool{}, names: v.Names(zones), zones: zones}
+	g := &generator{rand: rand.New(rand.NewPCG(seed, 1)), seen: map[string]bool{}, names: v.Names(zones), zones: zones, flags: randomFlags}
 	g.systematic()
 	for len(g.questions) < count {
 		g.add(g.mutate(g.names[g.rand.IntN(len(g.names))]), g.randomType(), g.rand.IntN(10) == 0)
 	}
 	g.rand.Shuffle(len(g.questions), func(i, j int) { g.questions[i], g.questions[j] = g.questions[j], g.questions[i] })
 	return g.questions
+}
+
+// About makes count different questions about names, as resolvers' clients ask: for recursion, some with AD or CD. The same
+// names and seed give the same questions.
+func About(names []string, seed uint64, count int) []Question {
+	g := &generator{rand: rand.New(rand.NewPCG(seed, 2)), seen: map[string]bool{}, names: names, flags: usualFlags}
+	for _, name := range names {
+		g.add(name, mainTypes[g.rand.IntN(len(mainTypes))], false)
+	}
+	for len(g.questions) < count {
+		g.add(g.mutate(names[g.rand.IntN(len(names))]), g.randomType(), g.rand.IntN(10) == 0)
+	}
+	g.rand.Shuffle(len(g.questions), func(i, j int) { g.questions[i], g.questions[j] = g.questions[j], g.questions[i] })
+	return g.questions[:count]
 }
 
 // Names returns the absolute names to ask about, all that fit into a message.
@@ -49,6 +63,7 @@ func (v *Vocabulary) Names(zones []string) []string {
 
 type generator struct {
 	rand      *rand.Rand
+	flags     func(*rand.Rand) uint16
 	names     []string
 	zones     []string
 	seen      map[string]bool // packets without their ID
@@ -98,7 +113,7 @@ func (g *generator) randomType() uint16 {
 }
 
 func (g *generator) add(name string, qtype uint16, tcp bool) {
-	packet, err := build(uint16(g.rand.Uint32()), randomFlags(g.rand), name, qtype, randomEDNS(g.rand))
+	packet, err := build(uint16(g.rand.Uint32()), g.flags(g.rand), name, qtype, randomEDNS(g.rand))
 	key := string(packet[min(2, len(packet)):])
 	if tcp {
 		key += "tcp"

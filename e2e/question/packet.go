@@ -16,6 +16,24 @@ type Question struct {
 	TCP    bool
 }
 
+// WithBits returns the question with other bits in the header's third and fourth byte, of which set makes them.
+func (q Question) WithBits(set func(bits uint16) uint16) Question {
+	packet := append([]byte(nil), q.Packet...)
+	binary.BigEndian.PutUint16(packet[2:], set(binary.BigEndian.Uint16(packet[2:])))
+	q.Packet = packet
+	return q
+}
+
+// InClass returns the question with another class.
+func (q Question) InClass(class uint16) Question {
+	packet := append([]byte(nil), q.Packet...)
+	if _, end, err := dns.UnpackDomainName(packet, 12); err == nil {
+		binary.BigEndian.PutUint16(packet[end+2:], class)
+	}
+	q.Packet = packet
+	return q
+}
+
 // String is the question as an argument list of dig, for people; it leaves out what dig cannot send.
 func (q *Question) String() string {
 	s := fmt.Sprintf("%s %s", q.Name, dns.Type(q.Type))
@@ -28,6 +46,9 @@ func (q *Question) String() string {
 	var m dns.Msg
 	if m.Unpack(q.Packet) != nil {
 		return s
+	}
+	if len(m.Question) > 0 && m.Question[0].Qclass != dns.ClassINET {
+		s += " -c " + dns.Class(m.Question[0].Qclass).String()
 	}
 	if !m.RecursionDesired {
 		s += " +norecurse"
@@ -144,6 +165,11 @@ func randomEDNS(r *rand.Rand) *edns {
 		e.options = options[r.IntN(len(options))]
 	}
 	return e
+}
+
+// usualFlags draws header bits of clients that want recursion.
+func usualFlags(r *rand.Rand) uint16 {
+	return [...]uint16{flagRD, flagRD, flagRD, flagRD | flagAD, flagRD | flagCD, flagRD | flagAD | flagCD}[r.IntN(6)]
 }
 
 // randomFlags draws header bits, most often RD alone.
