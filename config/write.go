@@ -10,27 +10,17 @@ import (
 )
 
 // Text is a Corefile that means what this file does, and stands alone: what was imported is written out, and so are the
-// values of variables. The error tells of a word that cannot be written, which only the value of a variable can be: one in
-// which a backslash stands before a quote or at the end, and blanks too.
+// values of variables. The error tells of a word that cannot be written: a zone that the grammar would take for something else, braces
+// that close nothing, or the value of a variable with blanks and a backslash before a quote or at the end.
 func (f *File) Text() ([]byte, error) {
 	var out bytes.Buffer
 	for i, b := range f.Blocks {
 		if i > 0 {
 			out.WriteByte('\n')
 		}
-		last := ""
-		for _, k := range b.Keys {
-			if k.Text == last {
-				continue // those of one CIDR share it
-			}
-			last = k.Text
-			word, err := quote(k.Text)
-			if err != nil {
-				return nil, k.Pos.Errorf("%w", err)
-			}
-			out.WriteString(word + " ")
+		if err := b.writeHeader(&out); err != nil {
+			return nil, err
 		}
-		out.WriteString("{\n")
 		for j := range b.Directives {
 			text, err := b.Directives[j].text("    ")
 			if err != nil {
@@ -41,6 +31,28 @@ func (f *File) Text() ([]byte, error) {
 		out.WriteString("}\n")
 	}
 	return out.Bytes(), nil
+}
+
+// writeHeader writes the zones.
+func (b *Block) writeHeader(out *bytes.Buffer) error {
+	for keys := b.Keys; len(keys) > 0; {
+		k := keys[0]
+		same, err := parseKey(k.Text, k.Pos, k.Port) // several where it is a CIDR
+		if err != nil {
+			return err
+		}
+		keys = keys[len(same):]
+		word, err := quote(k.Text)
+		if err == nil && (word[0] == '(' || word == "import" || strings.HasSuffix(k.Text, ",")) {
+			err = fmt.Errorf("%q cannot be written as a zone of a Corefile", word)
+		}
+		if err != nil {
+			return k.Pos.Errorf("%w", err)
+		}
+		out.WriteString(word + " ")
+	}
+	out.WriteString("{\n")
+	return nil
 }
 
 // String is the directive with its blocks as one would write it, without comments. It is empty for one that cannot be
@@ -77,6 +89,9 @@ func (d *Directive) text(indent string) (string, error) {
 			return "", err
 		}
 		out.WriteString(word)
+	}
+	if depth != 0 {
+		return "", fmt.Errorf("the braces of %s cannot be written in a Corefile", d.Name)
 	}
 	out.WriteByte('\n')
 	return out.String(), nil
