@@ -4,8 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/google/nftables/expr"
@@ -26,13 +26,13 @@ type found struct {
 	routes     map[proxy.Frontend]*state
 	hairpins   map[proxy.Hairpin]bool
 	clusterIPs map[netip.Addr]bool
-	odd        []oddElement
+	odd        map[oddElement]bool
 }
 
 // oddElement is one that this program never adds.
 type oddElement struct {
 	set setID
-	key []byte
+	key string
 }
 
 // readTries is how often a read that a change interrupts is begun again.
@@ -53,6 +53,7 @@ func (t *Tables) readOnce(f *family) (*found, error) {
 	k := &found{
 		sets: map[string]set{}, chains: map[string]*hook{}, comments: map[string][]string{},
 		routes: map[proxy.Frontend]*state{}, hairpins: map[proxy.Hairpin]bool{}, clusterIPs: map[netip.Addr]bool{},
+		odd: map[oddElement]bool{},
 	}
 	err := t.ask(f, unix.NFT_MSG_GETSET, "sets", func(b *nfnetlink.Buffer) { b.Text(unix.NFTA_SET_TABLE, t.table) },
 		func(m nfnetlink.Message) {
@@ -165,23 +166,47 @@ func (k *found) strange(f *family) bool {
 }
 
 func (t *Tables) readElements(f *family, k *found) error {
+	seed := maphash.MakeSeed()
 	for id := range sets {
 		if _, ok := k.sets[setName(id)]; !ok || id == affinity {
 			continue
 		}
+		if err := t.readSet(f, id, k, seed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// walk stands for the elements that the kernel has told of, whatever their order.
+type walk struct {
+	elements int
+	sum      uint64
+}
+
+// readSet reads the elements of a set. Some time after a change, the kernel makes a set's hash table larger or smaller. It
+// goes on telling of the elements meanwhile, in an order that is another one then: it leaves some out, tells of some twice,
+// and says nothing about it. So what counts is what it tells twice in a row.
+func (t *Tables) readSet(f *family, id setID, k *found, seed maphash.Seed) error {
+	last := walk{elements: -1}
+	for range readTries {
+		var now walk
 		err := t.ask(f, unix.NFT_MSG_GETSETELEM, "elements", func(b *nfnetlink.Buffer) {
 			b.Text(unix.NFTA_SET_ELEM_LIST_TABLE, t.table)
 			b.Text(unix.NFTA_SET_ELEM_LIST_SET, setName(id))
 		}, func(m nfnetlink.Message) {
 			for _, e := range nfnetlink.Attributes(nfnetlink.Attribute(m.Body, unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
+				now.elements++
+				now.sum += maphash.Bytes(seed, e)
 				k.take(f, id, parseElement(e))
 			}
 		})
-		if err != nil {
+		if err != nil || now == last {
 			return err
 		}
+		last = now
 	}
-	return nil
+	return fmt.Errorf("read set %s of nftables table %s %s: the kernel told of it in %d ways", setName(id), f.word, t.table, readTries)
 }
 
 // element is one of a set's, as the kernel tells it.
@@ -227,7 +252,7 @@ func (k *found) take(f *family, id setID, e element) {
 		ok = k.takeRoute(f, id, e)
 	}
 	if !ok {
-		k.odd = append(k.odd, oddElement{id, slices.Clone(e.key)})
+		k.odd[oddElement{id, string(e.key)}] = true
 	}
 }
 

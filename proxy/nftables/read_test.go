@@ -17,6 +17,7 @@ func newFound() *found {
 	return &found{
 		sets: map[string]set{}, chains: map[string]*hook{}, comments: map[string][]string{},
 		routes: map[proxy.Frontend]*state{}, hairpins: map[proxy.Hairpin]bool{}, clusterIPs: map[netip.Addr]bool{},
+		odd: map[oddElement]bool{},
 	}
 }
 
