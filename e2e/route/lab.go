@@ -95,6 +95,11 @@ func (l *Lab) connect() error {
 			return err
 		}
 	}
+	for _, s := range l.spaces {
+		if err := s.settle(); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -6,10 +6,13 @@ package route
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -149,6 +152,39 @@ func (s *Space) Plug(name string, at *Space, bridge string, addresses ...string)
 	return nil
 }
 
+// settle waits until the namespace's links carry packets. The kernel wakes a link's queue and a bridge's port some time after
+// their other end came up, later if it is busy, and what is sent until then is lost.
+func (s *Space) settle() error {
+	return s.Do(func() error {
+		links, err := netlink.LinkList()
+		if err != nil {
+			return fmt.Errorf("list the links of %s: %w", s.Name, err)
+		}
+		down := map[int]string{}
+		for _, l := range links {
+			if a := l.Attrs(); a.Flags&net.FlagLoopback == 0 {
+				down[a.Index] = a.Name
+			}
+		}
+		updates, done := make(chan netlink.LinkUpdate), make(chan struct{})
+		defer close(done)
+		if err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{ListExisting: true}); err != nil {
+			return fmt.Errorf("follow the links of %s: %w", s.Name, err)
+		}
+		for tooLate := time.After(Patience); len(down) > 0; {
+			select {
+			case u := <-updates:
+				if a := u.Link.Attrs(); a.OperState == netlink.OperUp {
+					delete(down, a.Index)
+				}
+			case <-tooLate:
+				return fmt.Errorf("links of %s stay down: %v", s.Name, slices.Sorted(maps.Values(down)))
+			}
+		}
+		return up("lo") // waits for the kernel to finish with the link that came up last
+	})
+}
+
 // Route adds a route.
 func (s *Space) Route(to, via string) error {
 	return s.Do(func() error {
@@ -156,6 +192,20 @@ func (s *Space) Route(to, via string) error {
 		network := &net.IPNet{IP: prefix.Addr().AsSlice(), Mask: net.CIDRMask(prefix.Bits(), prefix.Addr().BitLen())}
 		if err := netlink.RouteAdd(&netlink.Route{Dst: network, Gw: net.ParseIP(via)}); err != nil {
 			return fmt.Errorf("%s: add a route to %s via %s: %w", s.Name, to, via, err)
+		}
+		return nil
+	})
+}
+
+// Blackhole swallows what is routed to a range.
+func (s *Space) Blackhole(to string) error {
+	return s.Do(func() error {
+		network, err := netlink.ParseIPNet(to)
+		if err != nil {
+			return err
+		}
+		if err := netlink.RouteAdd(&netlink.Route{Dst: network, Type: unix.RTN_BLACKHOLE}); err != nil {
+			return fmt.Errorf("%s: swallow what is sent to %s: %w", s.Name, to, err)
 		}
 		return nil
 	})

@@ -186,21 +186,31 @@ func (l *Lab) shares(t *testing.T, to netip.AddrPort, datagrams int) map[string]
 	if err != nil {
 		t.Fatal(err)
 	}
+	return l.flows(t, cluster.UDP, to)
+}
+
+// flows counts what node-1 remembers of flows to an address, by who is to answer.
+func (l *Lab) flows(t *testing.T, p cluster.Protocol, to netip.AddrPort) map[string]int {
+	t.Helper()
+	family := netlink.InetFamily(unix.AF_INET)
+	if to.Addr().Is6() {
+		family = unix.AF_INET6
+	}
 	var flows []*netlink.ConntrackFlow
-	err = l.Node1.Do(func() (err error) {
-		flows, err = netlink.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
+	err := l.Node1.Do(func() (err error) {
+		flows, err = netlink.ConntrackTableList(netlink.ConntrackTable, family)
 		return err
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		t.Fatal(err)
 	}
-	shares := map[string]int{}
+	answering := map[string]int{}
 	for _, f := range flows {
-		if f.Forward.Protocol == unix.IPPROTO_UDP && f.Forward.DstIP.Equal(to.Addr().AsSlice()) {
-			shares[f.Reverse.SrcIP.String()]++
+		if f.Forward.Protocol == uint8(p) && f.Forward.DstIP.Equal(to.Addr().AsSlice()) && f.Forward.DstPort == to.Port() {
+			answering[f.Reverse.SrcIP.String()]++
 		}
 	}
-	return shares
+	return answering
 }
 
 func chiSquare(shares map[string]int) float64 {

@@ -135,8 +135,10 @@ func TestUDPFlowsFromBeforeTheService(t *testing.T) {
 	if err := r.Set(&cluster.Node{Name: "node-1", Addresses: both("node-1")}); err != nil { // and no range: nothing is dropped
 		t.Fatal(err)
 	}
-	early := l.talker(t, l.A, netip.AddrPortFrom(address("web", 0), 80))
+	to := netip.AddrPortFrom(address("web", 0), 80)
+	early := l.talker(t, l.A, to)
 	early.expect("silent")
+	l.eventually(t, Patience, "node-1 has seen the client", func() bool { return l.flows(t, cluster.UDP, to)[to.Addr().String()] == 1 })
 	if err := r.Set(with(service("web", nil), "b")...); err != nil {
 		t.Fatal(err)
 	}
@@ -180,18 +182,22 @@ func TestTCPAttemptsToWhoIsGone(t *testing.T) {
 	l := theLab(t)
 	r := l.router(t, plan.Options{Pods: pods()})
 	gone := endpointsOf("web", "c")
-	gone[0].(*cluster.Slice).Endpoints[0].Address = netip.MustParseAddr("10.244.2.99") // on node-2, and not there
+	gone[0].(*cluster.Slice).Endpoints[0].Address = netip.MustParseAddr("10.244.2.99") // on node-2, which says nothing of it
+	if err := l.Node2.Blackhole("10.244.2.99/32"); err != nil {
+		t.Fatal(err)
+	}
 	if err := r.Set(append(append(gone, service("web", nil)), world()...)...); err != nil {
 		t.Fatal(err)
 	}
 	to := netip.AddrPortFrom(address("web", 0), 80)
 	fd := l.attempt(t, to)
+	l.eventually(t, Patience, "the attempt is on its way", func() bool { return l.flows(t, cluster.TCP, to)["10.244.2.99"] == 1 })
 	if err := r.Set(endpointsOf("web", "b")...); err != nil {
 		t.Fatal(err)
 	}
 	l.reconcile(t, r, 1)
 	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	if n, err := unix.Poll(poll, 5000); err != nil || n != 1 {
+	if n, err := unix.Poll(poll, int(Patience.Milliseconds())); err != nil || n != 1 {
 		t.Fatalf("the attempt does not get anywhere: %d, %v", n, err)
 	}
 	buffer := make([]byte, 100)
