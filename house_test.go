@@ -41,7 +41,9 @@ var arrows = map[string][]string{
 	"plugin/loop":       {"config", "journal", "message", "plugin/env", "upstream"},
 	"plugin/kubernetes": {"config", "journal", "message", "plugin/env", "cluster", "records", "watch"},
 
-	"cmd/waypost":       {"config", "journal", "plugin", "server", "testdata"},
+	"check": {"config", "plugin"},
+
+	"cmd/waypost":       {"check", "config", "journal", "plugin", "server", "testdata"},
 	"cmd/waypost-proxy": {"cluster", "journal", "proxy", "watch"},
 	"testdata":          {},
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"slices"
 	"sync/atomic"
 
@@ -78,10 +77,26 @@ func (c *Compiler) Compile(file *config.File) (*Setup, error) { return c.compile
 // compile makes a Setup that takes the place of another one, if that is not nil, and takes over the parts that it wants
 // too. The other one goes on untouched.
 func (c *Compiler) compile(file *config.File, before *Setup) (*Setup, error) {
+	s := &Setup{compiler: c, before: before}
 	if err := known(file); err != nil {
 		return nil, err
 	}
-	s := &Setup{compiler: c, before: before}
+	var wrong error
+	s.build(file, func(err error) bool { wrong = err; return false })
+	if wrong != nil {
+		return nil, wrong
+	}
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	s.watchReadiness()
+	s.suspect()
+	return s, nil
+}
+
+// build makes the parts of all blocks, directive by directive. It tells failed of each error, and ends where that wants no
+// more.
+func (s *Setup) build(file *config.File, failed func(error) bool) {
 	for i := range file.Blocks {
 		s.blocks = append(s.blocks, &block{setup: s, config: &file.Blocks[i], hosts: []string{""}})
 	}
@@ -90,16 +105,11 @@ func (c *Compiler) compile(file *config.File, before *Setup) (*Setup, error) {
 	}
 	for _, d := range table {
 		for _, b := range s.blocks {
-			if err := b.build(d); err != nil {
-				return nil, err
+			if err := b.build(d); err != nil && !failed(err) {
+				return
 			}
 		}
 	}
-	if err := s.listen(); err != nil {
-		return nil, err
-	}
-	s.watchReadiness()
-	return s, nil
 }
 
 // known returns an error for each directive and scheme that Waypost does not have, where it stands first.
@@ -131,7 +141,7 @@ func unsupported(d config.Directive) error {
 	case row == nil && foreign[d.Name] != "":
 		return d.Pos.Errorf("Unknown directive '%s' (%s)", d.Name, foreign[d.Name])
 	case row == nil:
-		return d.Pos.Errorf("Unknown directive '%s'", d.Name)
+		return d.Pos.Errorf("Unknown directive '%s'%s", d.Name, config.DidYouMean(d.Name, Names()))
 	case row.build == nil:
 		return d.Error(d.Pos.Errorf("directive '%s' is not supported by Waypost yet: %s", d.Name, row.instead))
 	}
@@ -148,6 +158,7 @@ type block struct {
 	steps     []server.Step
 	observers []observer // in the table's order
 	links     []string   // the links of CoreDNS's chain
+	said      []said     // the directives in the table's order
 	asked     bool       // there is a ready directive
 	ready     []readiness
 	chaos     bool // a step answers class CH
@@ -170,24 +181,41 @@ type readiness struct {
 // build adds what the block says in one directive of the table.
 func (b *block) build(d directive) error {
 	said := b.config.Directive(d.name)
-	if said == nil {
+	if said == nil || d.build == nil { // known says that
 		return nil
 	}
 	if d.link {
 		b.links = append(b.links, d.name)
 	}
-	return said.Error(located(said.Pos, d.build(b, said)))
+	err := said.Error(located(said.Pos, d.build(b, said)))
+	return hint(said, d, err)
 }
 
 // located gives an error the directive's place, unless it says more exactly already what line it is about.
 func located(pos config.Pos, err error) error {
-	if err == nil || exact.MatchString(err.Error()) {
+	if err == nil || config.Locate(err).Pos != (config.Pos{}) {
 		return err
 	}
 	return pos.Errorf("%w", err)
 }
 
-var exact = regexp.MustCompile(`:\d+ - (Error during parsing|Syntax error): `)
+// hint adds the word that was meant to the error about one that is near it.
+func hint(said *config.Directive, d directive, err error) error {
+	if err == nil || d.words == nil {
+		return err
+	}
+	word := said.Word(config.Locate(err).Pos)
+	if meant := config.DidYouMean(word, d.words()); word != said.Name && meant != "" {
+		return fmt.Errorf("%w%s", err, meant)
+	}
+	return err
+}
+
+// note is warn for what no directive alone is to blame for.
+func (b *block) note(w config.Warning) {
+	b.setup.warnings = append(b.setup.warnings, w)
+	b.setup.compiler.options.Journal.Logger("").Warn(w.String())
+}
 
 // warn keeps what is legal in a directive and surely not meant, and logs it.
 func (b *block) warn(d *config.Directive, warnings ...config.Warning) {

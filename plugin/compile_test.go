@@ -130,7 +130,8 @@ func TestNoAddressLeft(t *testing.T) {
 	if n := len(setup.Listeners); n != 0 {
 		t.Errorf("%d listeners", n)
 	}
-	want := "[WARNING] plugin/bind: no address is left, so that server block dns://.:53 (Corefile:1) is not served (Corefile:2)\n"
+	want := "[WARNING] plugin/bind: no address is left, so that server block dns://.:53 (Corefile:1) is not served (Corefile:2)\n" +
+		"[WARNING] server block dns://.:53 has no directive that answers: every query is REFUSED (Corefile:1)\n"
 	if got := out.text(); got != want {
 		t.Errorf("printed %q", got)
 	}

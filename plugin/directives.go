@@ -36,6 +36,7 @@ func buildNSID(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.say(d, o)
 	b.steps = append(b.steps, nsid.New(o))
 	return nil
 }
@@ -45,6 +46,8 @@ func buildBufsize(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.say(d, o)
+	b.warn(d, o.Warnings...)
 	b.steps = append(b.steps, bufsize.New(o))
 	return nil
 }
@@ -54,6 +57,7 @@ func buildBind(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.say(d, o)
 	b.bound = true
 	if b.hosts, err = o.Resolve(); err != nil {
 		return err
@@ -69,6 +73,7 @@ func buildReload(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.say(d, o)
 	b.setup.Period = o.Period()
 	return nil
 }
@@ -78,6 +83,7 @@ func buildReady(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.say(d, o)
 	s, log := b.setup, b.env("ready").Log
 	if s.ready == nil {
 		s.ready, _, _ = have(s, "", func() (*ready.Ready, error) { return ready.New(b.env("ready")), nil })
@@ -93,6 +99,7 @@ func buildHealth(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.say(d, o)
 	s := b.setup
 	for _, h := range s.health {
 		if h.Join(o) {
@@ -110,6 +117,7 @@ func buildPrometheus(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.say(d, o)
 	s, metrics, log := b.setup, b.setup.compiler.metrics, b.env("prometheus").Log
 	s.serve(o.Address, prometheus.Path, metrics.Handler(), func(err error) {
 		log.Error(fmt.Sprintf("Failed to start metrics handler: %v", err))
@@ -127,6 +135,7 @@ func buildErrors(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.say(d, o)
 	e, _, err := have(b.setup, key("errors", d.String()), func() (*errors.Errors, error) { return errors.New(o, b.env("errors")), nil })
 	b.observe(e)
 	b.setup.stacktrace = b.setup.stacktrace || o.Stacktrace
@@ -138,6 +147,8 @@ func buildLog(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.say(d, o)
+	b.warn(d, o.Warnings...)
 	b.observe(log.New(o, b.env("log")))
 	return nil
 }
@@ -147,6 +158,7 @@ func buildDNS64(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.say(d, o)
 	b.warn(d, o.Warnings...)
 	s, err := dns64.New(o, b.env("dns64"))
 	if err != nil {
@@ -161,6 +173,8 @@ func buildChaos(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.say(d, o)
+	b.warn(d, o.Warnings...)
 	b.steps = append(b.steps, chaos.New(o, b.env("chaos")))
 	b.chaos = true
 	return nil
@@ -171,6 +185,7 @@ func buildLoadBalance(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.say(d, o)
 	b.steps = append(b.steps, loadbalance.New(o))
 	return nil
 }
@@ -180,6 +195,7 @@ func buildRewrite(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.say(d, o)
 	w := rewrite.New(o, b.env("rewrite"))
 	b.steps = append(b.steps, w)
 	b.chaos = b.chaos || w.Chaos()
@@ -193,6 +209,7 @@ func buildCache(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.say(d, o)
 	b.warn(d, o.Warnings...)
 	var fresh config.Zones
 	if said := b.config.Directive("kubernetes"); said != nil {
@@ -213,6 +230,7 @@ func buildAutopath(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.say(d, o)
 	b.warn(d, o.Warnings...)
 	a, err := autopath.New(o, b.env("autopath"))
 	if err != nil {
@@ -236,6 +254,7 @@ func buildTemplate(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.say(d, o)
 	b.warn(d, o.Warnings...)
 	t, err := template.New(o, b.env("template"))
 	if err != nil {
@@ -250,6 +269,7 @@ func buildHosts(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.say(d, o)
 	b.warn(d, o.Warnings...)
 	h, _, err := have(b.setup, key("hosts", o.Meaning()), func() (*hosts.Hosts, error) { return hosts.New(o, b.env("hosts")) })
 	if err != nil {
@@ -264,6 +284,7 @@ func buildKubernetes(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.say(d, o)
 	b.warn(d, o.Warnings...)
 	e := b.env("kubernetes")
 	meaning := fmt.Sprintf("%s %q", o.Meaning(), e.Bound)
@@ -291,6 +312,7 @@ func buildLoop(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.say(d, o)
 	c := b.setup.compiler // the part may outlive the Setup
 	exit := func() {
 		c.options.Journal.Flush()
@@ -332,6 +354,7 @@ func buildForward(b *block, d *config.Directive) error {
 	if err != nil {
 		return err
 	}
+	b.say(d, forward.Lines(lines))
 	for i, line := range lines {
 		b.warn(d, line.Warnings...)
 		if err := buildForwardLine(b, line, i+1 < len(lines)); err != nil {
@@ -367,6 +390,7 @@ func buildWhoami(b *block, d *config.Directive) error {
 	if err := whoami.Parse(d); err != nil {
 		return err
 	}
+	b.say(d, whoami.Options{})
 	b.steps = append(b.steps, whoami.Whoami{})
 	return nil
 }

@@ -121,7 +121,9 @@ empty.example.org:0 {
 	}
 
 	printed := regexp.MustCompile(`127\.0\.0\.1:\d+|[0-9.]+s\b`).ReplaceAllString(out.text(), "X")
-	want := `[INFO] X - 4711 "A IN www.example.org. udp 33 false 512" NOERROR qr,aa,rd 103 X
+	want := `[WARNING] server block dns://nowhere.example.org.:0 has no last resort: what no directive answers under nowhere.example.org. is SERVFAIL; add forward, or a template that says NXDOMAIN (Corefile:9)
+[WARNING] server block dns://empty.example.org.:0 has no directive that answers: every query is REFUSED (Corefile:15)
+[INFO] X - 4711 "A IN www.example.org. udp 33 false 512" NOERROR qr,aa,rd 103 X
 [INFO] X - 4711 "A IN example.com. tcp 29 false 65535" NOERROR qr,aa,rd 91 X
 [INFO] X - 4711 "A IN a.nowhere.example.org. udp 39 false 512" SERVFAIL qr,rd 39 X
 [ERROR] plugin/errors: 2 a.nowhere.example.org. A: plugin/log: no next plugin found
@@ -235,7 +237,7 @@ func TestFailedStart(t *testing.T) {
 func TestPanic(t *testing.T) {
 	for _, lines := range []string{"errors", "errors {\nstacktrace\n}"} {
 		metrics := free(t)
-		setup, out, err := compile(t, ".:0 {\nbind 127.0.0.1\nprometheus "+metrics+"\n"+lines+"\n}")
+		setup, out, err := compile(t, ".:0 {\nbind 127.0.0.1\nprometheus "+metrics+"\nwhoami\n"+lines+"\n}")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,22 @@
 package plugin
 
-import "github.com/waypost/waypost/config"
+import (
+	"github.com/waypost/waypost/config"
+	"github.com/waypost/waypost/plugin/bind"
+	"github.com/waypost/waypost/plugin/cache"
+	"github.com/waypost/waypost/plugin/dns64"
+	"github.com/waypost/waypost/plugin/errors"
+	"github.com/waypost/waypost/plugin/forward"
+	"github.com/waypost/waypost/plugin/health"
+	"github.com/waypost/waypost/plugin/hosts"
+	"github.com/waypost/waypost/plugin/kubernetes"
+	"github.com/waypost/waypost/plugin/loadbalance"
+	"github.com/waypost/waypost/plugin/log"
+	"github.com/waypost/waypost/plugin/prometheus"
+	"github.com/waypost/waypost/plugin/ready"
+	"github.com/waypost/waypost/plugin/rewrite"
+	"github.com/waypost/waypost/plugin/template"
+)
 
 // directive is a row of the table.
 type directive struct {
@@ -12,6 +28,8 @@ type directive struct {
 	// and then instead says in a sentence what to write in its place.
 	build   func(*block, *config.Directive) error
 	instead string
+	// words are the options that may begin a line in the braces; nil where there are none.
+	words func() []string
 }
 
 // table lists the directives of CoreDNS 1.15.0 in the order in which it runs them, whatever the order in a Corefile is.
@@ -30,47 +48,47 @@ var table = []directive{
 	{name: "reload", build: buildReload},
 	{name: "nsid", link: true, build: buildNSID},
 	{name: "bufsize", link: true, build: buildBufsize},
-	{name: "bind", build: buildBind},
+	{name: "bind", build: buildBind, words: bind.Words},
 	{name: "debug", instead: "leave it out, a panic is logged and survived"},
 	{name: "trace", link: true, instead: "leave it out, and look at coredns_dns_request_duration_seconds"},
-	{name: "ready", build: buildReady},
-	{name: "health", build: buildHealth},
+	{name: "ready", build: buildReady, words: ready.Words},
+	{name: "health", build: buildHealth, words: health.Words},
 	{name: "pprof", instead: "leave it out, the prometheus directive shows memory and garbage collection"},
 	{name: "shed", link: true, instead: "leave it out, what clients can make the server hold is bounded in any case"},
-	{name: "prometheus", link: true, build: buildPrometheus},
-	{name: "errors", link: true, build: buildErrors},
-	{name: "log", link: true, build: buildLog},
+	{name: "prometheus", link: true, build: buildPrometheus, words: prometheus.Words},
+	{name: "errors", link: true, build: buildErrors, words: errors.Words},
+	{name: "log", link: true, build: buildLog, words: log.Words},
 	{name: "dnstap", link: true, instead: "use log, which prints a line for each query"},
 	{name: "local", link: true, instead: "leave it out, names under localhost then go where other names go"},
-	{name: "dns64", link: true, build: buildDNS64},
+	{name: "dns64", link: true, build: buildDNS64, words: dns64.Words},
 	{name: "siit", link: true, instead: "use a resolver that translates addresses"},
 	{name: "any", link: true, instead: "leave it out, cluster names answer ANY without data"},
 	{name: "chaos", link: true, build: buildChaos},
-	{name: "loadbalance", link: true, build: buildLoadBalance},
+	{name: "loadbalance", link: true, build: buildLoadBalance, words: loadbalance.Words},
 	{name: "tsig", link: true, instead: "restrict who can reach the server by a network policy"},
-	{name: "rewrite", link: true, build: buildRewrite},
+	{name: "rewrite", link: true, build: buildRewrite, words: rewrite.Words},
 	{name: "autopath", link: true, build: buildAutopath},
 	{name: "acl", link: true, instead: "restrict who can reach the server by a network policy"},
-	{name: "cache", link: true, build: buildCache},
+	{name: "cache", link: true, build: buildCache, words: cache.Words},
 	{name: "header", link: true, instead: "leave it out, flags are then as the answering directive sets them"},
 	{name: "dnssec", link: true, instead: "sign the zone on a server of its own"},
 	{name: "tls", instead: "serve plain DNS behind a proxy that speaks DNS over TLS"},
 	{name: "minimal", link: true, instead: "leave it out, clients ignore records that they do not need"},
-	{name: "template", link: true, build: buildTemplate},
+	{name: "template", link: true, build: buildTemplate, words: template.Words},
 	{name: "transfer", link: true, instead: "leave it out, zone transfers are then refused"},
 	{name: "dynupdate", link: true, instead: "change the cluster's objects instead"},
-	{name: "hosts", link: true, build: buildHosts},
+	{name: "hosts", link: true, build: buildHosts, words: hosts.Words},
 	{name: "route53", link: true, instead: "ask the cloud's own servers for its zones"},
 	{name: "azure", link: true, instead: "ask the cloud's own servers for its zones"},
 	{name: "clouddns", link: true, instead: "ask the cloud's own servers for its zones"},
 	{name: "k8s_external", link: true, instead: "publish the Services outside the cluster with external-dns"},
-	{name: "kubernetes", link: true, build: buildKubernetes},
+	{name: "kubernetes", link: true, build: buildKubernetes, words: kubernetes.Words},
 	{name: "file", link: true, instead: "serve the zone from a server of its own"},
 	{name: "auto", link: true, instead: "serve the zones from a server of their own"},
 	{name: "secondary", link: true, instead: "serve the zone from a server of its own"},
 	{name: "etcd", link: true, instead: "serve the zone from a server of its own"},
 	{name: "loop", link: true, build: buildLoop},
-	{name: "forward", link: true, build: buildForward},
+	{name: "forward", link: true, build: buildForward, words: forward.Words},
 	{name: "grpc", link: true, instead: "serve only the cluster's names here, and have clients ask another resolver for the rest"},
 	{name: "erratic", link: true, instead: "leave it out, it is for tests of clients"},
 	{name: "whoami", link: true, build: buildWhoami},

@@ -164,8 +164,8 @@ func TestAutopathWithoutPods(t *testing.T) {
 	folder := t.TempDir()
 	const inert = "[WARNING] plugin/autopath: no effect, as "
 	tests := []struct{ lines, want string }{
-		{"autopath @kubernetes", inert + "server block dns://.:53 (Corefile:1) has no kubernetes directive (Corefile:2)\n"},
-		{"autopath @nosuch", inert + "server block dns://.:53 (Corefile:1) has no nosuch directive (Corefile:2)\n"},
+		{"autopath @kubernetes\nwhoami", inert + "server block dns://.:53 (Corefile:1) has no kubernetes directive (Corefile:2)\n"},
+		{"autopath @nosuch\nwhoami", inert + "server block dns://.:53 (Corefile:1) has no nosuch directive (Corefile:2)\n"},
 		{"autopath @kubernetes\nkubernetes {\nmanifests " + folder + "\npods insecure\n}",
 			inert + "kubernetes in server block dns://.:53 (Corefile:1) has no \"pods verified\" (Corefile:2)\n"},
 		{"autopath @kubernetes\nkubernetes {\nmanifests " + folder + "\npods verified\n}", ""},
@@ -200,7 +200,8 @@ func TestRewrittenTrouble(t *testing.T) {
 	const want = `[ERROR] plugin/errors: 2 b.test. A: plugin/rewrite: no next plugin found
 [ERROR] plugin/errors: 3 c.test. A: plugin/rewrite: no next plugin found
 [INFO] a.test. A SERVFAIL
-[INFO] c.test. A NXDOMAIN`
+[INFO] c.test. A NXDOMAIN
+[WARNING] server block dns://.:0 has no last resort: what no directive answers under . is SERVFAIL; add forward, or a template that says NXDOMAIN (Corefile:1)`
 	if got := strings.Join(lines, "\n"); got != want {
 		t.Errorf("printed\n%s\nwant\n%s", got, want)
 	}

@@ -26,6 +26,9 @@ type Access struct {
 	CertFile, KeyFile, CAFile string
 }
 
+// ErrNotInCluster is returned by NewAPIServer for the zero Access outside of a Pod.
+var ErrNotInCluster = rest.ErrNotInCluster
+
 // config reads all the files Access names. The errors are client-go's, which users know from CoreDNS and kubectl.
 func (a Access) config() (*rest.Config, error) {
 	overrides := &clientcmd.ConfigOverrides{}

@@ -4,6 +4,7 @@
 //	waypost -version
 //	waypost -plugins
 //	waypost demo
+//	waypost check [--diff OLD] FILE
 package main
 
 import (
@@ -34,6 +35,9 @@ const (
 func run(args []string) int {
 	if len(args) > 0 && args[0] == "demo" {
 		return runDemo(args[1:])
+	}
+	if len(args) > 0 && args[0] == "check" {
+		return runCheck(args[1:], os.Stdout, os.Stderr)
 	}
 	o, err := parseFlags(args, 53, os.Stderr)
 	switch {

@@ -106,7 +106,7 @@ func page(t *testing.T, port, path string) string {
 
 // serving is a Corefile that has 192.0.2.N as the address of www.example.org at a port.
 func serving(port string, n int) string {
-	return fmt.Sprintf(".:%s {\n  bind 127.0.0.1\n  hosts /nonexistent {\n    192.0.2.%d www.example.org\n  }\n}\n", port, n)
+	return fmt.Sprintf(".:%s {\n  bind 127.0.0.1\n  hosts /nonexistent {\n    192.0.2.%d www.example.org\n    fallthrough\n  }\n  whoami\n}\n", port, n)
 }
 
 var reloaded = []string{"[INFO] Reloading", "[WARNING] plugin/hosts: File does not exist: /nonexistent...", "[INFO] Reloading complete"}

@@ -40,7 +40,7 @@ func Parse(block *config.Block, d *config.Directive) (Options, error) {
 		o = Options{}
 		var dropped []string
 		o.Zones, dropped = block.ZonesOr(args[:len(args)-1])
-		o.Warnings = pos.LeftOut(dropped)
+		o.Warnings = append(d.OnlyLast(), pos.LeftOut(dropped)...)
 		from, named := strings.CutPrefix(last, "@")
 		if named {
 			o.From, last = from, hostFile

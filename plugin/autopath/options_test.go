@@ -28,7 +28,7 @@ func TestParse(t *testing.T) {
 		{"autopath FILE", "nameserver 127.0.0.1\n", "[example.org.]", "", "[]", "[]"},
 		{"autopath B 10.0.0.0/8 FILE", "search a", "[b. 10.in-addr.arpa.]", "", "[a.]", "[]"},
 		{"autopath a..b c FILE", "search a..b a", "[c.]", "", "[a.]", `["a..b" is not a zone and is left out (Corefile:2) search domain of FILE is left out: name "a..b": empty label (Corefile:2)]`},
-		{"autopath nosuch @kubernetes\nautopath . FILE", "search a", "[.]", "", "[a.]", "[]"},
+		{"autopath nosuch @kubernetes\nautopath . FILE", "search a", "[.]", "", "[a.]", "[no effect, as the last autopath of a server block counts (Corefile:2)]"},
 	}
 	for _, tt := range tests {
 		o, err := parse(t, tt.lines, tt.text)

@@ -11,6 +11,8 @@ type Options struct {
 	// Size is the most that goes over UDP, in bytes, 512 to 4096. Default: 1232, which fits the IPv6 minimum MTU
 	// (dnsflagday.net/2020).
 	Size uint16
+
+	Warnings []config.Warning // what is legal and surely not meant
 }
 
 const (
@@ -23,7 +25,7 @@ const (
 //
 //	bufsize [SIZE]
 func Parse(d *config.Directive) (Options, error) {
-	o := Options{Size: defaultSize}
+	o := Options{Size: defaultSize, Warnings: d.OnlyFirst()}
 	c := d.Dispenser()
 	c.Next()
 	args := c.RemainingArgs()

@@ -15,13 +15,15 @@ type Options struct {
 	Authors []string
 	// Hostname is the answer for hostname.bind: the host's name, "localhost" where it has none.
 	Hostname string
+
+	Warnings []config.Warning // what is legal and surely not meant
 }
 
 // Parse reads the directive. As in CoreDNS only the first of several lines counts:
 //
 //	chaos [VERSION] [AUTHORS...]
 func Parse(d *config.Directive) (Options, error) {
-	o := Options{Authors: []string{"The Waypost authors"}, Hostname: "localhost"}
+	o := Options{Authors: []string{"The Waypost authors"}, Hostname: "localhost", Warnings: d.OnlyFirst()}
 	if name, err := os.Hostname(); err == nil {
 		o.Hostname = trim(name)
 	}

@@ -12,3 +12,6 @@ func (o Options) Explain() []config.Clause {
 		config.When(o.Lameduck > 0, "after SIGTERM all goes on for "+config.Brief(o.Lameduck)+", so that clients can go elsewhere"),
 	)
 }
+
+// Endpoint is the address that the directive has for itself.
+func (o Options) Endpoint() string { return o.Address }

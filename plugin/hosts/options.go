@@ -123,7 +123,7 @@ func (o *Options) option(c *caddyfile.Dispenser) error {
 			return c.Errf("unknown property '%s'", name)
 		}
 		if !parseAddr([]byte(name)).IsValid() {
-			o.Warnings = append(o.Warnings, pos.Warningf("%q is neither an option nor an address, the line has no effect", name))
+			o.Warnings = append(o.Warnings, pos.Warningf("%q is neither an option nor an address, the line has no effect%s", name, config.DidYouMean(name, Words())))
 		}
 		o.Inline = append(o.Inline, strings.Join(append([]string{name}, args...), " "))
 	}

@@ -51,7 +51,7 @@ func TestParse(t *testing.T) {
 		})},
 		{"hosts {\nno_recursive\n::1 a\n}", plain(func(o *hosts.Options) {
 			o.Inline = []string{"no_recursive", "::1 a"}
-			o.Warnings = []config.Warning{at(3).Warningf("%q is neither an option nor an address, the line has no effect", "no_recursive")}
+			o.Warnings = []config.Warning{at(3).Warningf("%q is neither an option nor an address, the line has no effect (did you mean no_reverse?)", "no_recursive")}
 		})},
 		{"hosts {\nfallthrough a..b\n::1 a\n}", plain(func(o *hosts.Options) {
 			o.Inline, o.Warnings = []string{"::1 a"}, at(3).LeftOut([]string{"a..b"})

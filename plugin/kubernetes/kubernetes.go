@@ -14,6 +14,7 @@ import (
 	"github.com/waypost/waypost/message"
 	"github.com/waypost/waypost/plugin/env"
 	"github.com/waypost/waypost/records"
+	"github.com/waypost/waypost/watch"
 )
 
 // Kubernetes is one kubernetes directive at work. It is a step of its block, and the sink of its source.
@@ -32,6 +33,9 @@ type Kubernetes struct {
 	stop context.CancelFunc
 	done chan struct{} // closed when the source has ended
 }
+
+// ErrNotInCluster is returned by New where the Corefile names no cluster and this process runs in no Pod of one.
+var ErrNotInCluster = watch.ErrNotInCluster
 
 // New makes the directive ready to start. It returns an error for a cluster that cannot be read as the options say: files
 // that are not there, a kubeconfig without the context.

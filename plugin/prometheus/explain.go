@@ -12,3 +12,6 @@ func (o Options) Explain() []config.Clause {
 		config.When(o.RuntimeMetrics, "with all metrics of the Go runtime"),
 	)
 }
+
+// Endpoint is the address that the directive has for itself.
+func (o Options) Endpoint() string { return o.Address }

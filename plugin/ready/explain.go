@@ -12,3 +12,6 @@ func (o Options) Explain() []config.Clause {
 		config.When(o.Continuously, "what was ready once is asked again each time"),
 	)
 }
+
+// Endpoint is the address that the directive has for itself.
+func (o Options) Endpoint() string { return o.Address }

@@ -1,0 +1,88 @@
+package plugin
+
+import (
+	"net"
+	"slices"
+	"strconv"
+
+	"github.com/waypost/waypost/config"
+)
+
+// Explained is a server block in words.
+type Explained struct {
+	Pos       config.Pos
+	Zones     config.Zones
+	Listeners []string // their names: "dns://:53"
+	// Steps are what a query goes through, in the order in which that acts.
+	Steps []Told
+	// Beside is what runs beside that.
+	Beside []Told
+	// Open are the zones in which there may be names that no directive answers.
+	Open config.Zones
+}
+
+// Told is a directive in words.
+type Told struct {
+	Name    string
+	Pos     config.Pos
+	Clauses []config.Clause
+}
+
+// explainer is what Parse has made of a directive.
+type explainer interface {
+	// Explain says in words what the directive does, the most important first. What is left out is as it is by default.
+	Explain() []config.Clause
+}
+
+// address is where a block is asked for the names of one of its zones.
+type address struct {
+	key  config.Key
+	host string // "" for all addresses
+}
+
+func (a address) listener() string {
+	return string(a.key.Scheme) + "://" + net.JoinHostPort(a.host, strconv.Itoa(int(a.key.Port)))
+}
+
+func (b *block) addresses() []address {
+	var list []address
+	for _, host := range b.hosts {
+		for _, key := range b.config.Keys {
+			list = append(list, address{key, host})
+		}
+	}
+	return list
+}
+
+// said is a directive of a block, and what it says.
+type said struct {
+	directive *config.Directive
+	options   explainer
+}
+
+// say keeps what a directive says.
+func (b *block) say(d *config.Directive, o explainer) { b.said = append(b.said, said{d, o}) }
+
+// explain puts the block in words.
+func (b *block) explain() Explained {
+	e := Explained{Pos: b.config.Keys[0].Pos, Zones: b.config.Zones(), Open: b.open()}
+	for _, a := range b.addresses() {
+		if name := a.listener(); !slices.Contains(e.Listeners, name) {
+			e.Listeners = append(e.Listeners, name)
+		}
+	}
+	for _, s := range b.said {
+		told := Told{Name: s.directive.Name, Pos: s.directive.Pos, Clauses: s.options.Explain()}
+		for i := range told.Clauses {
+			if told.Clauses[i].Pos == (config.Pos{}) {
+				told.Clauses[i].Pos = told.Pos
+			}
+		}
+		if find(told.Name).link {
+			e.Steps = append(e.Steps, told)
+		} else {
+			e.Beside = append(e.Beside, told)
+		}
+	}
+	return e
+}
