@@ -7,7 +7,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.revision=$(COMMIT)
 # A module of its own for each part whose dependencies the others shall not have.
 MODULES = $(patsubst %/go.mod,%,$(wildcard e2e/go.mod bench/go.mod deploy/image/go.mod))
 
-.PHONY: run test e2e e2e-proxy bench bench-large lint build image
+.PHONY: run test e2e e2e-proxy bench bench-large lint build image image-root
 
 run: build ## serve the demo's cluster on 127.0.0.1:1053
 	@tools/need dig bind9-dnsutils || true
@@ -16,6 +16,7 @@ run: build ## serve the demo's cluster on 127.0.0.1:1053
 test: ## all tests of the main module, with the race detector
 	@tools/need gcc gcc libc6-dev
 	$(GO) test -race -shuffle=on ./... ./testdata/scenario
+	cd deploy/image && $(GO) test ./...
 
 e2e: ## the tests against a real Kubernetes and real peers; as root, or where users may make namespaces
 	cd e2e && $(GO) test -count=1 -v -timeout 60m $$($(GO) list ./... | grep -v /route)
@@ -50,3 +51,7 @@ image: ## container images of both programs for amd64 and arm64, as archives in 
 	done
 	@cd deploy/image && SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH-$$(git log -1 --format=%ct 2>/dev/null)} \
 		$(GO) run . -repository $(REGISTRY) -tag $(VERSION) -revision '$(COMMIT)' ../../.cache/image
+
+image-root: # the files of the images for ARCH, which deploy/image/Dockerfile copies; as root
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o .cache/image/$(ARCH)/ ./cmd/...
+	cd deploy/image && $(GO) run . -root ../../.cache/image/root -arch $(ARCH) ../../.cache/image
