@@ -77,7 +77,7 @@ func (c *Compiler) Compile(file *config.File) (*Setup, error) { return c.compile
 // compile makes a Setup that takes the place of another one, if that is not nil, and takes over the parts that it wants
 // too. The other one goes on untouched.
 func (c *Compiler) compile(file *config.File, before *Setup) (*Setup, error) {
-	s := &Setup{compiler: c, before: before}
+	s := &Setup{Digest: file.Digest, compiler: c, before: before}
 	if err := known(file); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"crypto/sha512"
 	"errors"
 	"fmt"
 	"time"
@@ -134,6 +135,7 @@ func (l *Live) Follow(source reload.Source, then func(*config.File), tried *conf
 			return err
 		},
 		Period: func() time.Duration { return l.setup.Period },
+		Digest: func() [sha512.Size]byte { return l.setup.Digest },
 	}
 	c := l.compiler
 	return reload.New(source, served, c.reloads, c.env("reload").Log, c.options.Journal.Logger(""), tried, failed)

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"crypto/sha512"
 	"fmt"
 	"net/http"
 	"slices"
@@ -23,6 +24,8 @@ type Setup struct {
 	Listeners []*Listener
 	// Period is how often the Corefile wants to be looked at for changes (reload); 0 is never.
 	Period time.Duration
+	// Digest is that of the Corefile.
+	Digest [sha512.Size]byte
 
 	compiler *Compiler
 	before   *Setup   // the one whose place this one is to take, until it has

@@ -1,6 +1,6 @@
 // Waypost answers the names of a Kubernetes cluster. It reads CoreDNS's Corefile and takes CoreDNS's flags:
 //
-//	waypost [-conf Corefile] [-p PORT] [-pidfile FILE] [-quiet] [-log-format text|json]
+//	waypost [-conf Corefile] [-p PORT] [-pidfile FILE] [-lastgood FOLDER] [-quiet] [-log-format text|json]
 //	waypost -version
 //	waypost -plugins
 //	waypost demo
@@ -62,6 +62,7 @@ type options struct {
 	conf     string // the Corefile, "stdin" to read a pipe, "" for ./Corefile
 	port     uint16 // of zones that name none
 	pidfile  string
+	lastGood lastGood
 	plugins  bool
 	quiet    bool
 	version  bool
@@ -76,6 +77,7 @@ func parseFlags(args []string, port uint16, stderr io.Writer) (options, error) {
 	flags := flag.NewFlagSet("waypost", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.conf, "conf", "", "`FILE` to read the Corefile from, stdin to read it from a pipe (default \"Corefile\")")
+	flags.StringVar((*string)(&o.lastGood), "lastgood", "", "`FOLDER` to keep the Corefile in that is served, and to start from if the one of -conf cannot be")
 	flags.StringVar(&o.pidfile, "pidfile", "", "`FILE` to write the process's number to")
 	flags.BoolVar(&o.plugins, "plugins", false, "list the directives and exit")
 	flags.BoolVar(&o.quiet, "quiet", false, "do not print zones and version at the start")

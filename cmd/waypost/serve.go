@@ -67,22 +67,52 @@ func (l lines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// start brings everything up; after an error nothing is left running.
+// start brings everything up; after an error nothing is left running. In place of a Corefile that cannot be served it
+// takes the last good one, if there is one.
 func (p *process) start(ctx context.Context, source corefile) error {
-	file, err := source.load()
-	if err != nil {
-		return err
-	}
-	p.warn(file)
 	compiler, err := plugin.NewCompiler(plugin.Options{Journal: p.journal, Version: version, Commit: commit()})
 	if err != nil {
 		return err
 	}
-	if p.live, err = compiler.Serve(ctx, file); err != nil {
-		return err
+	file, err := p.serve(ctx, compiler, source)
+	failed := err != nil
+	if failed {
+		last, there := p.options.lastGood.find(p.options.port)
+		if !there || ctx.Err() != nil {
+			return err
+		}
+		p.log.Error(fmt.Sprintf("The Corefile cannot be served: %v", err))
+		p.log.Warn(fmt.Sprintf("Serving %s, the last one that could be", last.name))
+		if _, again := p.serve(ctx, compiler, last); again != nil {
+			return fmt.Errorf("%w; nor can the last good one: %w", err, again)
+		}
+	} else {
+		p.keep(file)
 	}
-	p.reload = p.live.Follow(reload.Source{Read: source.read, Parse: source.parse}, p.warn, file, false)
+	then := func(file *config.File) {
+		p.warn(file)
+		p.keep(file)
+	}
+	p.reload = p.live.Follow(reload.Source{Read: source.read, Parse: source.parse}, then, file, failed)
 	return nil
+}
+
+// serve begins to serve a Corefile, which it returns, after an error too if it could be parsed.
+func (p *process) serve(ctx context.Context, compiler *plugin.Compiler, source corefile) (*config.File, error) {
+	file, err := source.load()
+	if err != nil {
+		return nil, err
+	}
+	p.warn(file)
+	p.live, err = compiler.Serve(ctx, file)
+	return file, err
+}
+
+// keep keeps a copy of a Corefile that is being served.
+func (p *process) keep(file *config.File) {
+	if err := p.options.lastGood.keep(file); err != nil {
+		p.log.Error(fmt.Sprintf("Keep the Corefile for the next start: %v", err))
+	}
 }
 
 // warn logs what is legal in a Corefile and surely not meant.

@@ -41,6 +41,8 @@ type Served struct {
 	// Period is how often the Corefile that is served wants to be looked at, 0 for never. It is the same each time it is
 	// asked, until the next Replace.
 	Period func() time.Duration
+	// Digest is that of the Corefile that is served.
+	Digest func() [sha512.Size]byte
 }
 
 // New makes what reloads. tried is the Corefile that was to be served at the start, nil where it could not be parsed;
@@ -57,7 +59,7 @@ func New(source Source, served Served, m *Metrics, log, process *slog.Logger, tr
 // Announce logs which configuration is being served, if that has the directive.
 func (r *Reload) Announce() {
 	if r.served.Period() > 0 {
-		r.log.Info(fmt.Sprintf("Running configuration SHA512 = %x", r.tried))
+		r.log.Info(fmt.Sprintf("Running configuration SHA512 = %x", r.served.Digest()))
 	}
 }
 

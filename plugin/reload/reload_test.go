@@ -2,6 +2,7 @@ package reload
 
 import (
 	"context"
+	"crypto/sha512"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,6 +29,7 @@ type bench struct {
 	refuse  error  // what comes of serving it
 	period  time.Duration
 	served  string // the first zone of what is served
+	sum     [sha512.Size]byte
 	asked   chan struct{}
 	out     *plugintest.Output
 	metrics prometheus.Gatherer
@@ -46,7 +48,7 @@ func start(t *testing.T, text string, period time.Duration) *bench {
 		t.Fatal(err)
 	}
 	b.served = file.Blocks[0].Keys[0].Zone
-	served := Served{Replace: b.replace, Period: b.interval}
+	served := Served{Replace: b.replace, Period: b.interval, Digest: b.digest}
 	r := New(Source{Read: b.read, Parse: b.parse}, served, m, e.Log, e.Journal.Logger(""), file, false)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -81,6 +83,12 @@ func (b *bench) interval() time.Duration {
 	return b.period
 }
 
+func (b *bench) digest() [sha512.Size]byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sum
+}
+
 func (b *bench) read() ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -100,7 +108,7 @@ func (b *bench) replace(_ context.Context, file *config.File) error {
 	if b.refuse != nil {
 		return b.refuse
 	}
-	b.served = file.Blocks[0].Keys[0].Zone
+	b.served, b.sum = file.Blocks[0].Keys[0].Zone, file.Digest
 	return nil
 }
 
