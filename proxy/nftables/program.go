@@ -15,7 +15,7 @@ import (
 // how many classes are in use. All that Services need of the kernel is in sets, so that a change of one costs the same at
 // any size. The chains are of type nat: only a connection's first packet comes through them.
 //
-//	prerouting, output -> services -> frontend -> balance -> spread-4
+//	prerouting, output -> services -> frontend -> balance -> spread-4 -> pick-4
 //	                              |-> split ----> balance
 //	                              |         `---> local-balance -> local-spread-2
 //	                     nodeports -> nodeport-frontend, nodeport-split: the same with the address zero as key
@@ -47,10 +47,10 @@ type rule struct {
 	comment string
 }
 
-// tries is how often a random slot of a class is tried that may be free. Fewer than half are, so 6 misses in a row happen
-// to one connection in 64 at worst, and in that case the choice is among the slots that are always taken: what the first
-// of them get more than their share stays below one part in a thousand.
-const tries = 6
+// tries is how often a random slot of a class is tried that may be free. Fewer than half are, so 10 misses in a row happen
+// to one connection in 1,024 at worst, and in that case the choice is among the slots of the class below, which are all taken:
+// nobody's share is off by more than one part in a thousand.
+const tries = 10
 
 // Priorities of the base chains. Sources that are shut out are dropped with the routing, at the priority of destination NAT.
 const (
@@ -179,19 +179,34 @@ func spreadName(first setID, c class) string {
 	return fmt.Sprintf("spread-%d", c.slots())
 }
 
-// spread chooses one of the endpoints of a class, each as likely as the other.
+// spread chooses one of the endpoints of a class, each as likely as the other. All tries are one rule, to which there are
+// many ways: for each rule that may look up an element, the kernel checks it once more when it is added, and each element
+// when the rule is.
 func (p *program) spread(k key, name string, c class, first setID) {
+	if c > 1 {
+		var rules []rule
+		for range tries {
+			rules = append(rules, when("", jump(k.chain(pickName(first, c)))))
+		}
+		p.chain(name, append(rules, when("", goTo(k.chain(pickName(first, c-1)))))...)
+		name = k.chain(pickName(first, c))
+	}
 	offset := uint32(0)
 	if first == localUpTo {
 		offset = localSlot
 	}
-	var rules []rule
-	if c > 1 {
-		for range tries {
-			rules = append(rules, when("", k.load(), k.slot(c.slots(), offset), k.translate()))
-		}
+	p.chain(name, when("", k.load(), k.slot(c.slots(), offset), k.translate()))
+}
+
+// pickName is the name of the chain that tries one slot of a class.
+func pickName(first setID, c class) string {
+	switch {
+	case c <= 1: // all slots are taken
+		return spreadName(first, c)
+	case first == localUpTo:
+		return fmt.Sprintf("local-pick-%d", c.slots())
 	}
-	p.chain(name, append(rules, when("", k.load(), k.slot(c.least(), offset), k.translate()))...)
+	return fmt.Sprintf("pick-%d", c.slots())
 }
 
 // key is how a frontend's key comes into the registers: a packet's destination address or, for a NodePort, zero, then its

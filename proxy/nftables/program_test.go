@@ -3,6 +3,7 @@ package nftables
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,26 +86,44 @@ func declared(f *family, name string, n [2]class) bool {
 // Slots that spread asks for at last are always taken, and none is beyond its class.
 func TestSpreadStaysWithinItsClass(t *testing.T) {
 	f := families()[0]
+	p := program{family: &f, node: &proxy.Node{}}
 	for c := range class(classes) {
-		p := program{family: &f, node: &proxy.Node{}}
-		p.spread(key{&f, false}, "spread", c, localUpTo)
-		rules := p.chains[0].rules
-		for i, r := range rules {
-			for _, e := range r.exprs {
-				n, ok := e.(*expr.Numgen)
-				if !ok {
-					continue
-				}
-				want := uint32(c.slots())
-				if i == len(rules)-1 {
-					want = uint32(c.least())
-				}
-				if n.Modulus != want || n.Offset != localSlot {
-					t.Errorf("class %d, rule %d: slot %d of %d, want %d of %d", c, i, n.Offset, n.Modulus, localSlot, want)
-				}
+		p.spread(key{&f, false}, spreadName(localUpTo, c), c, localUpTo)
+	}
+	for c := range class(classes) {
+		slots := p.asked(t, spreadName(localUpTo, c))
+		for i, n := range slots {
+			if n.Offset != localSlot || int(n.Modulus) > c.slots() {
+				t.Errorf("class %d, try %d: slot %d of %d", c, i, n.Offset, n.Modulus)
+			}
+		}
+		if first, last := slots[0], slots[len(slots)-1]; int(first.Modulus) != c.slots() || int(last.Modulus) > c.least() {
+			t.Errorf("class %d: asks for one of %d slots, at last of %d", c, first.Modulus, last.Modulus)
+		}
+		if c > 1 && len(slots) != tries+1 {
+			t.Errorf("class %d: asks %d times, want %d", c, len(slots), tries+1)
+		}
+	}
+}
+
+// asked are the random numbers that a packet comes by in a chain, and in those it leads to.
+func (p *program) asked(t *testing.T, name string) (all []*expr.Numgen) {
+	t.Helper()
+	i := slices.IndexFunc(p.chains, func(c chain) bool { return c.name == name })
+	if i < 0 {
+		t.Fatalf("there is no chain %q", name)
+	}
+	for _, r := range p.chains[i].rules {
+		for _, e := range r.exprs {
+			switch e := e.(type) {
+			case *expr.Numgen:
+				all = append(all, e)
+			case *expr.Verdict:
+				all = append(all, p.asked(t, e.Chain)...)
 			}
 		}
 	}
+	return all
 }
 
 func TestMarkKeepsOtherBits(t *testing.T) {

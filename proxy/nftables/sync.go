@@ -4,9 +4,7 @@ import "github.com/waypost/waypost/proxy"
 
 // Sync implements proxy.Kernel. It reads what there is once and changes what differs, in pieces, in this order: the rules
 // (from then on, unknown addresses of the Services' ranges are dropped), the routes one by one as they are wanted, and
-// the ClusterIPs last, as their other ports are rejected. In a new table the rules come last too: nobody meets half of it,
-// and the kernel, which checks each element against every rule that may look it up, takes half as long (bench: first full
-// sync). Connections that exist are not touched by any of it.
+// the ClusterIPs last, as their other ports are rejected. Connections that exist are not touched by any of it.
 func (t *Tables) Sync(w *proxy.Wanted) error {
 	t.synced = false
 	expected, err := t.syncOnce(w)
@@ -56,18 +54,13 @@ func (t *Tables) sync(s *snapshot, w *proxy.Wanted) error {
 		return err
 	}
 	for i, k := range s.found {
-		if !k.exists {
-			if err := t.writeRules(familyIndex(i)); err != nil {
-				return err
-			}
-		}
 		t.made[i].numbers.forget()
 		t.rest(familyIndex(i), k, w)
 	}
 	return t.tx.commit(t.conn)
 }
 
-// begin writes the rules, or prepares for them in a new table, which it makes where the old one cannot be kept.
+// begin writes the rules, into a new table where the old one cannot be kept.
 func (t *Tables) begin(i familyIndex, k *found, w *proxy.Wanted) error {
 	f := &t.families[i]
 	t.made[i] = made{guards: map[string]int{}, numbers: t.made[i].numbers.again()}
@@ -91,10 +84,6 @@ func (t *Tables) begin(i familyIndex, k *found, w *proxy.Wanted) error {
 		}
 	})
 	t.tx.addTable(f)
-	if !k.exists {
-		t.layOut(i)
-		return nil
-	}
 	if err := t.writeRules(i); err != nil {
 		return err
 	}

@@ -183,11 +183,6 @@ func (m *made) grow(family familyIndex, routes func(func(*proxy.Route) bool)) (g
 
 // writeRules makes the sets that are not there, and all rules of the node anew. Packets meet the old ones or the new ones.
 func (t *Tables) writeRules(i familyIndex) error {
-	return t.tx.setAllRules(&t.families[i], t.layOut(i))
-}
-
-// layOut makes the sets and chains of the program that are not there, and returns the chains with the rules they are to have.
-func (t *Tables) layOut(i familyIndex) []chain {
 	f, m := &t.families[i], &t.made[i]
 	for id := range sets {
 		inUse := id < upTo || id < upTo+setID(m.classes[0]) || id >= localUpTo && id < localUpTo+setID(m.classes[1])
@@ -196,11 +191,7 @@ func (t *Tables) layOut(i familyIndex) []chain {
 		}
 	}
 	p := program{family: f, node: &t.node, mark: t.mark, classes: m.classes}
-	chains := p.write()
-	for i := range chains {
-		t.tx.addChain(f, &chains[i])
-	}
-	return chains
+	return t.tx.addChains(f, p.write())
 }
 
 // route brings one route's change into the transaction, given what the kernel has of it.

@@ -241,11 +241,6 @@ func (t *transaction) addChains(f *family, chains []chain) error {
 	for i := range chains {
 		t.addChain(f, &chains[i])
 	}
-	return t.setAllRules(f, chains)
-}
-
-// setAllRules gives chains rules instead of those they have.
-func (t *transaction) setAllRules(f *family, chains []chain) error {
 	for i := range chains {
 		if err := t.setRules(f, &chains[i]); err != nil {
 			return err
