@@ -1,0 +1,228 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+	"weak"
+
+	"github.com/miekg/dns"
+
+	"github.com/waypost/waypost/upstream/upstreamtest"
+)
+
+// live serves a Corefile until the test ends, and fails the test if an answer is missing then.
+func live(t testing.TB, text string) *Live {
+	t.Helper()
+	l, err := newCompiler(t).Serve(t.Context(), parse(t, text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		l.Stop()
+	})
+	return l
+}
+
+// at is where a listener is.
+func (l *Live) at(listener string) netip.AddrPort { return l.servers[listener].Addr() }
+
+func (l *Live) change(t testing.TB, text string) {
+	t.Helper()
+	if err := l.Replace(t.Context(), parse(t, text)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// exchange asks for addresses and returns the first, or the response code.
+func exchange(network string, at netip.AddrPort, name string) (string, error) {
+	client := &dns.Client{Net: network, Timeout: 30 * time.Second}
+	reply, _, err := client.Exchange(new(dns.Msg).SetQuestion(name, dns.TypeA), at.String())
+	switch {
+	case err != nil:
+		return "", err
+	case len(reply.Answer) == 0:
+		return dns.RcodeToString[reply.Rcode], nil
+	}
+	return reply.Answer[0].(*dns.A).A.String(), nil
+}
+
+const here = "dns://127.0.0.1:0"
+
+// TestReplaceWaits: a query that waits for an upstream when the Corefile is replaced has its answer from there, though
+// nothing is forwarded any more. Only then is the old forward ended, and the next reload can begin.
+func TestReplaceWaits(t *testing.T) {
+	asked, answer := make(chan struct{}), make(chan struct{})
+	origin := upstreamtest.Start(t, func(w dns.ResponseWriter, m *dns.Msg) {
+		close(asked)
+		<-answer
+		upstreamtest.Answer(t, m.Question[0].Name+" 60 IN A 192.0.2.1")(w, m)
+	})
+	l := live(t, ".:0 {\nbind 127.0.0.1\nforward . "+origin.Addr.String()+" {\nmax_fails 0\nread_timeout 30s\n}\n}")
+	at, former := l.at(here), l.setup
+	got := make(chan string)
+	go func() {
+		text, err := exchange("udp", at, "www.example.")
+		got <- fmt.Sprint(text, err)
+	}()
+	<-asked
+	l.change(t, ".:0 {\nbind 127.0.0.1\nwhoami\n}")
+	if text, err := exchange("udp", at, "www.example."); text != "NOERROR" || err != nil {
+		t.Errorf("by the new Corefile: %s, %v", text, err)
+	}
+	select {
+	case <-l.retired:
+		t.Error("the old forward has ended while a query waits in it")
+	default:
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Replace(ended, parse(t, ".:0 {\n}")); err != context.Canceled {
+		t.Errorf("a second reload: %v", err)
+	}
+	close(answer)
+	if text := <-got; text != "192.0.2.1<nil>" {
+		t.Errorf("the query that waited: %s", text)
+	}
+	<-l.retired
+	if p := former.parts[0]; p.running {
+		t.Errorf("%T still runs", p.value)
+	}
+}
+
+// TestReplaceKeepsReplies: what is in the cache of a block that stays is answered from there.
+func TestReplaceKeepsReplies(t *testing.T) {
+	origin := upstreamtest.Start(t, func(w dns.ResponseWriter, m *dns.Msg) {
+		upstreamtest.Answer(t, m.Question[0].Name+" 300 IN A 192.0.2.1")(w, m)
+	})
+	text := ".:0 {\nbind 127.0.0.1\ncache 30\nforward . " + origin.Addr.String() + " {\nmax_fails 0\n}\n}\n"
+	l := live(t, text)
+	for i, next := range []string{text, "a.:0 {\nbind 127.0.0.1\nwhoami\n}\n" + text, strings.Replace(text, "30", "31", 1)} {
+		if got, err := exchange("udp", l.at(here), "www.example."); got != "192.0.2.1" || err != nil {
+			t.Errorf("%s, %v", got, err)
+		}
+		if n := origin.Asked.Load(); n != 1 {
+			t.Errorf("after %d reloads the origin was asked %d times", i, n)
+		}
+		l.change(t, next)
+	}
+	if _, err := exchange("udp", l.at(here), "www.example."); origin.Asked.Load() != 2 || err != nil {
+		t.Errorf("with another cache the origin was asked %d times in all, %v", origin.Asked.Load(), err)
+	}
+}
+
+// corefiles are some that differ in everything that can be different, over one cluster and one upstream. The first
+// listener is in all of them.
+func corefiles(t testing.TB) []string {
+	origin := upstreamtest.Start(t, func(w dns.ResponseWriter, m *dns.Msg) {
+		upstreamtest.Answer(t, m.Question[0].Name+" 0 IN A 192.0.2.1")(w, m)
+	})
+	objects := filepath.Join(t.TempDir(), "objects.yaml")
+	service := "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: default}, spec: {clusterIP: 192.0.2.1, ports: [{port: 80}]}}\n"
+	if err := os.WriteFile(objects, []byte("{apiVersion: v1, kind: Namespace, metadata: {name: default}}\n---\n"+service), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cluster := "kubernetes cluster.local {\nmanifests " + objects + "\n%s\n}\n"
+	forward := "forward . " + origin.Addr.String() + " {\nmax_fails 0\n%s\n}\n"
+	return []string{
+		".:0 {\nbind 127.0.0.1\nerrors\nhealth 127.0.0.1:0\nready 127.0.0.1:0\nprometheus 127.0.0.1:0\ncache 30\nloop\n" +
+			fmt.Sprintf(cluster+forward, "pods verified", "") + "}\n",
+		".:0 {\nbind 127.0.0.1\nhosts /nonexistent {\nfallthrough\n}\nautopath @kubernetes\n" +
+			fmt.Sprintf(cluster+forward, "pods verified\nttl 7", "expire 20s") + "}\n",
+		".:0 {\nbind 127.0.0.1 127.0.0.2\ncache 30 {\nserve_stale\n}\n" + fmt.Sprintf(cluster+forward, "", "force_tcp") + "}\n",
+	}
+}
+
+// TestReplaceUnderLoad replaces the Corefile again and again while clients ask over UDP and TCP, for names of the cluster
+// and for forwarded ones. Each of them gets each of its answers.
+func TestReplaceUnderLoad(t *testing.T) {
+	texts := corefiles(t)
+	l := live(t, texts[0])
+	at := l.at(here)
+	var asked atomic.Int64
+	ending := make(chan struct{})
+	var clients sync.WaitGroup
+	for _, network := range []string{"udp", "tcp"} {
+		for _, name := range []string{"web.default.svc.cluster.local.", "www.example."} {
+			for range 4 {
+				clients.Go(func() {
+					for asked.Add(1); ; asked.Add(1) {
+						if got, err := exchange(network, at, name); err != nil || got != "192.0.2.1" {
+							t.Errorf("%s, %s: %s, %v", network, name, got, err)
+							return
+						}
+						select {
+						case <-ending:
+							return
+						default:
+						}
+					}
+				})
+			}
+		}
+	}
+	const reloads = 30
+	for i := range reloads {
+		for before := asked.Load(); asked.Load() < before+50 && !t.Failed(); { // so that each Corefile is asked
+			runtime.Gosched()
+		}
+		l.change(t, texts[(i+1)%len(texts)])
+	}
+	close(ending)
+	clients.Wait()
+	t.Logf("%d questions over %d reloads", asked.Load(), reloads)
+}
+
+// TestReplaceLeavesNothing: after many reloads there are no more goroutines than after the first few, and of the Setups that
+// were replaced nothing is left in memory. The Corefiles share nothing but a listener.
+func TestReplaceLeavesNothing(t *testing.T) {
+	texts := corefiles(t)
+	l := live(t, texts[0])
+	var former []weak.Pointer[Setup]
+	rounds := func(n int) {
+		for i := range n * len(texts) {
+			former = append(former, weak.Make(l.setup))
+			l.change(t, texts[(i+1)%len(texts)])
+			for _, name := range []string{"web.default.svc.cluster.local.", "www.example."} {
+				if got, err := exchange("udp", l.at(here), name); err != nil || got != "192.0.2.1" {
+					t.Errorf("%s: %s, %v", name, got, err)
+				}
+			}
+			<-l.retired
+		}
+	}
+	rounds(2)
+	goroutines := runtime.NumGoroutine()
+	rounds(20)
+	deadline := time.Now().Add(10 * time.Second)
+	for runtime.NumGoroutine() > goroutines && time.Now().Before(deadline) { // closed connections take a moment
+		runtime.Gosched()
+	}
+	if n := runtime.NumGoroutine(); n > goroutines {
+		stacks := make([]byte, 1<<20)
+		t.Errorf("%d goroutines, %d before\n%s", n, goroutines, stacks[:runtime.Stack(stacks, true)])
+	}
+	for range 3 { // what is pooled needs two
+		runtime.GC()
+	}
+	left := 0
+	for _, p := range former {
+		if p.Value() != nil {
+			left++
+		}
+	}
+	if left > 0 {
+		t.Errorf("%d of %d Setups are left", left, len(former))
+	}
+}
