@@ -5,6 +5,7 @@ package check
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/plugin"
@@ -39,13 +40,13 @@ type Report struct {
 
 // Block is a server block in words.
 type Block struct {
-	File      string      `json:"file"`
-	Line      int         `json:"line"`
-	Zones     []string    `json:"zones"`
-	Listeners []string    `json:"listeners"`
-	Steps     []Directive `json:"steps"`          // what a query goes through, in the order in which that acts
-	Beside    []Directive `json:"beside"`         // what runs beside that
-	Open      []string    `json:"open,omitempty"` // zones with names that no directive answers: those are SERVFAIL
+	File   string          `json:"file"`
+	Line   int             `json:"line"`
+	Zones  []string        `json:"zones"`
+	Served []plugin.Served `json:"served"`         // the zones where the block is asked for them
+	Steps  []Directive     `json:"steps"`          // what a query goes through, in the order in which that acts
+	Beside []Directive     `json:"beside"`         // what runs beside that
+	Open   []string        `json:"open,omitempty"` // zones with names that no directive answers: those are SERVFAIL
 }
 
 // Directive is a directive in words.
@@ -64,13 +65,14 @@ type Does struct {
 
 // Run checks a Corefile that was called name, as config.Parse has read it.
 func Run(c *plugin.Compiler, name string, file *config.File, err error) Report {
-	r := Report{File: name}
+	r := Report{File: name, Findings: []Finding{}, Blocks: []Block{}}
 	if err != nil {
 		r.add(Error, err)
 		return r
 	}
 	r.warn(file.Warnings)
 	r.warn(file.Unmatched)
+	r.warn(unusual(file))
 	checked := c.Check(file)
 	for _, err := range checked.Errors {
 		r.add(Error, err)
@@ -141,8 +143,25 @@ func (r *Report) sort() {
 	r.Findings = slices.Compact(r.Findings)
 }
 
+// unusual are warnings of zones whose names are not of the preferred syntax. The start has them between the lines that say
+// what is served.
+func unusual(file *config.File) []config.Warning {
+	var warnings []config.Warning
+	for _, b := range file.Blocks {
+		for _, k := range b.Keys {
+			if text, ok := strings.CutPrefix(config.ZoneWarning(k.Zone), "Warning: "); ok {
+				warnings = append(warnings, k.Pos.Warningf("%s", text))
+			}
+		}
+	}
+	return warnings
+}
+
 func block(e plugin.Explained) Block {
-	b := Block{File: e.Pos.File, Line: e.Pos.Line, Zones: e.Zones, Listeners: e.Listeners, Open: e.Open}
+	b := Block{
+		File: e.Pos.File, Line: e.Pos.Line, Zones: e.Zones, Served: e.Served, Open: e.Open,
+		Steps: []Directive{}, Beside: []Directive{},
+	}
 	for _, told := range e.Steps {
 		b.Steps = append(b.Steps, directive(told))
 	}

@@ -41,7 +41,7 @@ const (
 // Compare says what changes when a Corefile takes the place of another one. What means the same is no change, however it is
 // written: order, comments, defaults, units, snippets.
 func Compare(old, next Report) Diff {
-	d := Diff{Old: old.File, New: next.File, Findings: slices.Concat(old.Findings, next.Findings)}
+	d := Diff{Old: old.File, New: next.File, Findings: slices.Concat([]Finding{}, old.Findings, next.Findings), Changes: []Change{}}
 	if old.Worst() == Error || next.Worst() == Error {
 		return d
 	}
@@ -66,20 +66,17 @@ func Compare(old, next Report) Diff {
 
 // name is what tells the block from others: its first zone, and where it is asked for that.
 func (b *Block) name() string {
-	name := b.Zones[0]
-	if len(b.Listeners) > 0 {
-		name += " at " + b.Listeners[0]
+	if len(b.Served) == 0 {
+		return b.Zones[0]
 	}
-	return name
+	return b.Served[0].Zone + " at " + b.Served[0].Listener
 }
 
 // served are the zones with the listeners where the block is asked for them.
 func (b *Block) served() []string {
 	var all []string
-	for _, l := range b.Listeners {
-		for _, z := range b.Zones {
-			all = append(all, z+" at "+l)
-		}
+	for _, s := range b.Served {
+		all = append(all, s.Zone+" at "+s.Listener)
 	}
 	slices.Sort(all)
 	return all

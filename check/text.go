@@ -2,6 +2,8 @@ package check
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -52,7 +54,7 @@ func (r *Report) verdict() string {
 
 // write writes a block: where it is asked, and what becomes of a query.
 func (b *Block) write(out *strings.Builder, main string) {
-	fmt.Fprintf(out, "%s  server block for %s, asked at %s\n", place(b.File, b.Line, main), list(b.Zones), list(b.Listeners))
+	fmt.Fprintf(out, "%4s  server block for %s, asked at %s\n", place(b.File, b.Line, main), list(b.Zones), list(b.listeners()))
 	writeAll(out, "a query goes through, until one of them answers:", b.Steps, main)
 	switch {
 	case len(b.Steps) == 0:
@@ -78,17 +80,36 @@ func writeAll(out *strings.Builder, title string, directives []Directive, main s
 			if i == 0 {
 				name = d.Name
 			}
-			fmt.Fprintf(out, "%4s  %-12s %s\n", where, name, does.Text)
+			fmt.Fprintf(out, "%4s  %-12s %s%s\n", where, name, does.Text, elsewhere(i, d, main))
 		}
 	}
 }
 
-// place is the number of a line, with the file where that is not the Corefile.
-func place(file string, line int, main string) string {
-	if file == main {
-		return fmt.Sprintf("%4d", line)
+// listeners are the names of those where the block is asked.
+func (b *Block) listeners() []string {
+	var names []string
+	for _, s := range b.Served {
+		if !slices.Contains(names, s.Listener) {
+			names = append(names, s.Listener)
+		}
 	}
-	return fmt.Sprintf("%s:%d", file, line)
+	return names
+}
+
+// place is the number of a line, "" in an imported file.
+func place(file string, line int, main string) string {
+	if file != main {
+		return ""
+	}
+	return strconv.Itoa(line)
+}
+
+// elsewhere says which imported file a directive is from, where its first part is told.
+func elsewhere(part int, d Directive, main string) string {
+	if part > 0 || d.File == main {
+		return ""
+	}
+	return fmt.Sprintf(" (%s:%d)", d.File, d.Line)
 }
 
 func list(words []string) string {

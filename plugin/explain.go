@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"net"
-	"slices"
 	"strconv"
 
 	"github.com/waypost/waypost/config"
@@ -10,15 +9,22 @@ import (
 
 // Explained is a server block in words.
 type Explained struct {
-	Pos       config.Pos
-	Zones     config.Zones
-	Listeners []string // their names: "dns://:53"
+	Pos   config.Pos
+	Zones config.Zones
+	// Served are its zones where it is asked for them.
+	Served []Served
 	// Steps are what a query goes through, in the order in which that acts.
 	Steps []Told
 	// Beside is what runs beside that.
 	Beside []Told
 	// Open are the zones in which there may be names that no directive answers.
 	Open config.Zones
+}
+
+// Served is a zone at a listener.
+type Served struct {
+	Zone     string `json:"zone"`
+	Listener string `json:"listener"` // by its name: "dns://:53"
 }
 
 // Told is a directive in words.
@@ -67,9 +73,7 @@ func (b *block) say(d *config.Directive, o explainer) { b.said = append(b.said, 
 func (b *block) explain() Explained {
 	e := Explained{Pos: b.config.Keys[0].Pos, Zones: b.config.Zones(), Open: b.open()}
 	for _, a := range b.addresses() {
-		if name := a.listener(); !slices.Contains(e.Listeners, name) {
-			e.Listeners = append(e.Listeners, name)
-		}
+		e.Served = append(e.Served, Served{a.key.Zone, a.listener()})
 	}
 	for _, s := range b.said {
 		told := Told{Name: s.directive.Name, Pos: s.directive.Pos, Clauses: s.options.Explain()}
