@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -26,6 +27,7 @@ import (
 	"github.com/waypost/waypost/proxy/nftables"
 	"github.com/waypost/waypost/proxy/page"
 	"github.com/waypost/waypost/proxy/plan"
+	"github.com/waypost/waypost/proxy/probe"
 )
 
 // kernel is what routes are brought into: nftables.
@@ -81,6 +83,7 @@ type process struct {
 	checks  *health.Checks
 	metrics *metrics.Metrics
 	keeper  *keeper.Keeper
+	prober  *probe.Prober // nil where nobody is to be asked
 }
 
 // serve keeps the node's routes until ctx ends, or until something happens that it cannot go on with. The routes stay.
@@ -137,7 +140,7 @@ func (p *process) build() error {
 	p.plan = plan.New(plan.Options{
 		NodeName: p.node, NodeIP: s.NodeIP, Pods: s.Pods, PodsOfNode: s.PodsOfNode, NodePorts: s.NodePorts, NodePortsPrimary: s.NodePortsPrimary,
 		MasqueradeAll: s.MasqueradeAll, NoExternalIPs: s.NoExternalIPs, Protected: p.command.ClusterDNS,
-		AllowNodeAddresses: p.command.AllowNodeIPs, Installed: installed, Started: time.Now(),
+		AllowNodeAddresses: p.command.AllowNodeIPs, Probed: p.command.ProbeDNS, Installed: installed, Started: time.Now(),
 	})
 	families := []string{"IPv4", "IPv6"}
 	p.state = health.NewState(health.Options{
@@ -151,7 +154,17 @@ func (p *process) build() error {
 		Flows: p.kernel.flows, Installed: installed,
 		Begun: debug.FreeOSMemory, // the lists of a large cluster have left much garbage, and there is little to do from now on
 	})
-	return nil
+	if len(p.command.ProbeDNS) == 0 {
+		return nil
+	}
+	p.prober, err = probe.Open(probe.Options{
+		Endpoints: p.plan.Probed, Asked: p.metrics.Probed, Log: p.log,
+		Silent: func(silent []netip.Addr) {
+			p.plan.Silence(silent)
+			p.keeper.Refresh()
+		},
+	})
+	return err
 }
 
 // live runs all parts and returns when they have ended: with ctx, or with the first of them that cannot go on.
@@ -172,6 +185,9 @@ func (p *process) live(ctx context.Context, source cluster.Source) error {
 	parts.Go(func() { p.keeper.Run(ctx) })
 	parts.Go(func() { p.kernel.flows.Run(ctx, p.flowsReconciled) })
 	parts.Go(func() { source.Run(ctx, p.keeper) })
+	if p.prober != nil {
+		parts.Go(func() { p.prober.Run(ctx) })
+	}
 	if c := p.command; c.ConfigFile != "" {
 		parts.Go(func() { cancel(whenChanged(ctx, c.ConfigFile, c.ConfigText, configPoll)) })
 	}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/waypost/waypost/cluster"
 )
 
 // Command is a command line, with the file it names.
@@ -24,6 +26,8 @@ type Command struct {
 	Manifests string
 	// ClusterDNS are addresses that no external IP may have.
 	ClusterDNS []netip.Addr
+	// ProbeDNS are the Services whose endpoints this node asks itself, and leaves out while they do not answer.
+	ProbeDNS []cluster.Key
 	// AllowNodeIPs lets external IPs be addresses of nodes.
 	AllowNodeIPs bool
 	// Cleanup removes all routes and ends.
@@ -39,7 +43,7 @@ var ErrHelp = flag.ErrHelp
 
 // ParseCommand reads a command line without the program's name, and the file that --config names. Help goes to out.
 func ParseCommand(args []string, out io.Writer) (*Command, error) {
-	c, d := &Command{}, &Document{}
+	c, d := &Command{ProbeDNS: []cluster.Key{{Namespace: "kube-system", Name: "kube-dns"}}}, &Document{}
 	set := c.flags(d)
 	set.SetOutput(io.Discard) // it would print all flags with each error
 	if err := set.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -100,7 +104,7 @@ func (d *Document) override(set *flag.FlagSet, flags *Document) (notes []string)
 			d.Logging.Verbosity = flags.Logging.Verbosity
 		case "logging-format":
 			d.Logging.Format = flags.Logging.Format
-		case "config", "master", "manifests", "cluster-dns", "allow-node-external-ips", "cleanup", "init-only", "version":
+		case "config", "master", "manifests", "cluster-dns", "probe-dns", "allow-node-external-ips", "cleanup", "init-only", "version":
 		default:
 			notes = append(notes, "--"+f.Name+": has no effect beside --config")
 		}
@@ -117,6 +121,8 @@ func (c *Command) flags(d *Document) *flag.FlagSet {
 	set.Func("cluster-dns", "`ADDRESSES`, with commas between them, that no external IP of a Service may have; also beside --config", func(text string) error {
 		return c.parseClusterDNS(text)
 	})
+	set.Func("probe-dns", "`SERVICES` of the cluster's DNS, NAMESPACE/NAME with commas between them, whose endpoints this node asks itself, and leaves out "+
+		"while they do not answer; \"\" is none (default kube-system/kube-dns); also beside --config", c.parseProbeDNS)
 	set.BoolVar(&c.AllowNodeIPs, "allow-node-external-ips", false, "let external IPs of Services be addresses of nodes; also beside --config")
 	set.BoolVar(&c.Cleanup, "cleanup", false, "remove all routes, and kube-proxy's, and end")
 	set.BoolVar(&c.InitOnly, "init-only", false, "set the sysctls, which needs full privileges, and end")
@@ -138,6 +144,21 @@ func (c *Command) parseClusterDNS(text string) error {
 			return fmt.Errorf("%q is not an IP address", part)
 		}
 		c.ClusterDNS = append(c.ClusterDNS, a.Unmap())
+	}
+	return nil
+}
+
+func (c *Command) parseProbeDNS(text string) error {
+	c.ProbeDNS = nil
+	if text == "" {
+		return nil
+	}
+	for part := range strings.SplitSeq(text, ",") {
+		namespace, name, ok := strings.Cut(strings.TrimSpace(part), "/")
+		if !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
+			return fmt.Errorf("%q is not NAMESPACE/NAME", part)
+		}
+		c.ProbeDNS = append(c.ProbeDNS, cluster.Key{Namespace: namespace, Name: name})
 	}
 	return nil
 }

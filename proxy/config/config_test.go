@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waypost/waypost/cluster"
 	"github.com/waypost/waypost/proxy"
 )
 
@@ -209,7 +210,7 @@ func TestCommandLine(t *testing.T) {
 		--iptables-masquerade-bit 3 --iptables-sync-period 10s --oom-score-adj -5 --feature-gates AllowServiceExternalIPs=false
 		--conntrack-max-per-core 1 --conntrack-min 2 --conntrack-tcp-timeout-established 3s --conntrack-tcp-timeout-close-wait 4s
 		--conntrack-tcp-be-liberal --conntrack-udp-timeout 5s --conntrack-udp-timeout-stream 6s -v 3 --logging-format json
-		--master https://192.0.2.9 --cluster-dns 10.96.0.10,fd00::10 --allow-node-external-ips --manifests /dev/null --cleanup --init-only --version`)
+		--master https://192.0.2.9 --cluster-dns 10.96.0.10,fd00::10 --probe-dns dns/one,dns/two --allow-node-external-ips --manifests /dev/null --cleanup --init-only --version`)
 	c, err := ParseCommand(args, io.Discard)
 	if err != nil {
 		t.Fatal(err)
@@ -224,6 +225,7 @@ func TestCommandLine(t *testing.T) {
 	c.Settings = nil
 	want := Command{
 		Master: "https://192.0.2.9", ClusterDNS: []netip.Addr{netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("fd00::10")},
+		ProbeDNS:     []cluster.Key{{Namespace: "dns", Name: "one"}, {Namespace: "dns", Name: "two"}},
 		AllowNodeIPs: true, Manifests: "/dev/null", Cleanup: true, InitOnly: true, Version: true,
 	}
 	if !reflect.DeepEqual(*c, want) {
@@ -242,6 +244,12 @@ func TestFlagsBesideAFile(t *testing.T) {
 	want.Kubeconfig = "/var/lib/kube-proxy/kubeconfig.conf"
 	want.Pods.Prefixes = prefixes("10.244.0.0/16")
 	want.Notes = []string{"--cluster-cidr: has no effect beside --config"}
+	if kubeDNS := []cluster.Key{{Namespace: "kube-system", Name: "kube-dns"}}; !reflect.DeepEqual(c.ProbeDNS, kubeDNS) {
+		t.Errorf("asks the endpoints of %v, want %v", c.ProbeDNS, kubeDNS)
+	}
+	if none, err := ParseCommand([]string{"--config=testdata/kubeadm.yaml", "--probe-dns="}, io.Discard); err != nil || none.ProbeDNS != nil {
+		t.Errorf("asks the endpoints of %v, want none; error %v", none.ProbeDNS, err)
+	}
 	checkSettings(t, c.Settings, want)
 }
 
@@ -254,6 +262,7 @@ func TestCommandLineErrors(t *testing.T) {
 		{"--nope", "command line: flag provided but not defined: -nope; see --help"},
 		{"nope", "command line: what is \"nope\"? Flags begin with --"},
 		{"--kube-api-burst x", "command line: invalid value \"x\" for flag -kube-api-burst: strconv.ParseInt: parsing \"x\": invalid syntax; see --help"},
+		{"--probe-dns kube-dns", "command line: invalid value \"kube-dns\" for flag -probe-dns: \"kube-dns\" is not NAMESPACE/NAME; see --help"},
 		{"--cluster-dns 10.96.0.10,x", "command line: invalid value \"10.96.0.10,x\" for flag -cluster-dns: \"x\" is not an IP address; see --help"},
 		{"--feature-gates A=maybe", "command line: invalid value \"A=maybe\" for flag -feature-gates: \"A=maybe\" is not NAME=true or NAME=false; see --help"},
 		{"--proxy-mode ipvs", "command line: mode: ipvs is not supported; set it to nftables, or leave it empty"},

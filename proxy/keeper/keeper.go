@@ -93,6 +93,9 @@ func (k *Keeper) Synced(kind cluster.Kind) {
 	k.queue(time.Now())
 }
 
+// Refresh has the kernel follow a plan that wants something else now for another reason than a change of the cluster.
+func (k *Keeper) Refresh() { k.queue(time.Now()) }
+
 // queue has the next step made, unless the plan is not ready: then nothing waits for the kernel but all for the source.
 func (k *Keeper) queue(now time.Time) {
 	if !k.o.Plan.Ready() {

@@ -34,6 +34,8 @@ type Metrics struct {
 	apply, change prometheus.Histogram
 	repairs       prometheus.Counter
 	refusals      *prometheus.CounterVec
+	probes        *prometheus.CounterVec
+	backends      *prometheus.GaugeVec
 
 	requests        *prometheus.CounterVec
 	requestDuration *prometheus.HistogramVec
@@ -71,6 +73,11 @@ func New(p *plan.Plan, families []string) *Metrics {
 
 	m.applied = m.own("route_changes_total", "Routes written to the kernel or taken away, by what was done.", "change")
 	m.refusals = m.own("refusals_total", "What Services asked for and did not get, for the safety of others, by reason.", "reason")
+	m.probes = m.own("dns_probes_total", "Questions to the endpoints of the cluster's DNS, by whether they were answered.", "outcome")
+	m.backends = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "waypost_proxy_dns_backends", Help: "Endpoints of the cluster's DNS that were asked last, by whether they answered.",
+	}, []string{"outcome"})
+	m.registry.MustRegister(m.backends)
 	m.apply = m.ownHistogram("apply_seconds", "How long each transaction with the kernel took.")
 	m.change = m.ownHistogram("change_to_kernel_seconds", "From when a change was received to when the kernel had it.")
 	m.skipped = m.own("skipped_objects_total", "Objects, or parts of them, that the API server should not have sent and that were left out.", "resource")
@@ -92,6 +99,7 @@ func (m *Metrics) begin() {
 		m.cleanupFailures.WithLabelValues(f)
 		m.flowsDeleted.WithLabelValues(f)
 	}
+	m.Probed(0, 0)
 	for r := range proxy.Reasons {
 		m.refusals.WithLabelValues(r.String())
 	}
@@ -200,6 +208,14 @@ func (m *Metrics) Repaired() { m.repairs.Inc() }
 func (m *Metrics) Refused(refusals []proxy.Refusal) {
 	for _, r := range refusals {
 		m.refusals.WithLabelValues(r.Reason.String()).Inc()
+	}
+}
+
+// Probed says how many endpoints of the cluster's DNS have answered in a round of questions, and how many have not.
+func (m *Metrics) Probed(answered, unanswered int) {
+	for outcome, n := range map[string]int{"answered": answered, "unanswered": unanswered} {
+		m.probes.WithLabelValues(outcome).Add(float64(n))
+		m.backends.WithLabelValues(outcome).Set(float64(n))
 	}
 }
 

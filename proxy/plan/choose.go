@@ -163,7 +163,7 @@ func (r *rule) use(c *candidate) use {
 	if local && u != 0 {
 		u |= isNear
 	}
-	if c.ready() || c.state&cluster.Serving != 0 {
+	if c.serves() {
 		u |= serves
 	}
 	return u

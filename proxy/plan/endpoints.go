@@ -14,6 +14,7 @@ type candidate struct {
 	place   *cluster.Place
 	order   uint32 // in which it was found
 	state   cluster.State
+	silent  bool // it gives no answer, and is left out for it
 }
 
 // gather collects the endpoints of g into p.scratch.found, sorted by address, each address once.
@@ -47,7 +48,7 @@ func (p *Plan) gatherSlice(s *service, slice *cluster.Slice, port uint16, f int)
 			p.refuseEndpoint(s, slice, address, why)
 			continue
 		}
-		p.scratch.found = append(p.scratch.found, candidate{address, e.Place, uint32(len(p.scratch.found)), e.State})
+		p.scratch.found = append(p.scratch.found, candidate{address: address, place: e.Place, order: uint32(len(p.scratch.found)), state: e.State})
 	}
 }
 
@@ -90,9 +91,13 @@ func (c *candidate) rank() int {
 	return rank
 }
 
-func (c *candidate) ready() bool { return c.state&cluster.Ready != 0 }
+// ready reports whether the endpoint takes new connections.
+func (c *candidate) ready() bool { return c.state&cluster.Ready != 0 && !c.silent }
 
 // leaving reports whether the endpoint still serves while it is being deleted: the second choice.
 func (c *candidate) leaving() bool {
-	return !c.ready() && c.state&cluster.Serving != 0 && c.state&cluster.Terminating != 0
+	return c.state&(cluster.Ready|cluster.Serving|cluster.Terminating) == cluster.Serving|cluster.Terminating && !c.silent
 }
+
+// serves reports whether connections that lead to the endpoint already have somebody there.
+func (c *candidate) serves() bool { return c.state&(cluster.Ready|cluster.Serving) != 0 && !c.silent }

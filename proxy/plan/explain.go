@@ -57,7 +57,9 @@ func (p *Plan) accountOf(s *service, g *group) account.Port {
 	}
 	p.scratch.refused = p.scratch.refused[:0]
 	p.gather(s, g)
-	rule := p.ruleFor(policyOf(s.value, &s.value.Ports[i], g.family))
+	policy := policyOf(s.value, &s.value.Ports[i], g.family)
+	p.leaveOut(s, policy)
+	rule := p.ruleFor(policy)
 	a.Endpoints = make([]account.Endpoint, 0, len(p.scratch.found))
 	for i := range p.scratch.found {
 		a.Endpoints = append(a.Endpoints, rule.accountOf(&p.scratch.found[i]))
@@ -81,6 +83,8 @@ func (r *rule) accountOf(c *candidate) account.Endpoint {
 
 func (c *candidate) stateName() string {
 	switch {
+	case c.silent:
+		return "silent"
 	case c.ready():
 		return "ready"
 	case c.leaving():
@@ -94,6 +98,8 @@ func (c *candidate) stateName() string {
 // whyNot says why c, which is used for nothing, is not.
 func (r *rule) whyNot(c *candidate) string {
 	switch {
+	case c.silent:
+		return "it does not answer this node's questions"
 	case c.state&(cluster.Ready|cluster.Serving) == 0 && c.state&cluster.Terminating != 0:
 		return "it is being deleted and serves no more"
 	case !c.ready() && !c.leaving():

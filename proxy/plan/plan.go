@@ -40,6 +40,8 @@ type Options struct {
 	Protected []netip.Addr
 	// AllowNodeAddresses lets external IPs be addresses of Nodes.
 	AllowNodeAddresses bool
+	// Probed are the Services whose endpoints are left out while they give no answer (Silence): the cluster's DNS.
+	Probed []cluster.Key
 	// Installed is what a kernel had when the plan began: endpoints stay in the slots they have there.
 	Installed []*proxy.Route
 	// Started bounds Changes.Triggered: earlier times say nothing about this process.
@@ -57,6 +59,7 @@ type Plan struct {
 	dirty    []*service // in the order in which they were marked; each once
 	nodes    nodes
 	ranges   map[string]*cluster.Range
+	silent   map[netip.Addr]struct{} // endpoints of Options.Probed that give no answer
 
 	claims    map[proxy.Frontend]claim
 	rivals    map[proxy.Frontend][]*service // of frontends that several Services want: all of them

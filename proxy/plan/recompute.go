@@ -95,6 +95,7 @@ func (p *Plan) route(s *service, g *group, port *cluster.Port) {
 	policy := policyOf(s.value, port, g.family)
 	frontends := p.frontends(s, g.family, port)
 	p.gather(s, g)
+	p.leaveOut(s, policy)
 	if g.routes == nil {
 		p.seed(&g.chosen, frontends, policy)
 	}

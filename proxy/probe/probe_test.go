@@ -1,0 +1,208 @@
+package probe
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// server is a DNS server on a loopback address that can be made to say nothing.
+type server struct {
+	at   netip.AddrPort
+	conn *net.UDPConn
+	mute bool
+}
+
+// answer takes the next question and answers it, unless it is mute.
+func (s *server) answer(t *testing.T) {
+	t.Helper()
+	buffer := make([]byte, 512)
+	n, from, err := s.conn.ReadFromUDPAddrPort(buffer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m dns.Msg
+	if err := m.Unpack(buffer[:n]); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprintf("%s %s %s", m.Question[0].Name, dns.Class(m.Question[0].Qclass), dns.Type(m.Question[0].Qtype)); got != "id.server. CH TXT" || m.RecursionDesired {
+		t.Fatalf("asked for %q", got)
+	}
+	if s.mute {
+		return
+	}
+	reply, err := new(dns.Msg).SetRcode(&m, dns.RcodeRefused).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.conn.WriteToUDPAddrPort(reply, from); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// lab is a prober whose rounds the test makes, and its servers on 127.0.0.1, 127.0.0.2, ...
+type lab struct {
+	*Prober
+	servers []*server
+	gone    int // so many of the servers are endpoints no more
+	told    []string
+	asked   string
+}
+
+func newLab(t *testing.T, servers int) *lab {
+	t.Helper()
+	l := &lab{}
+	for i := range servers {
+		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, byte(1+i))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		at := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+		l.servers = append(l.servers, &server{at: netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), conn: conn})
+	}
+	p, err := Open(Options{
+		Endpoints: func() (all []netip.AddrPort) {
+			for _, s := range l.servers[l.gone:] {
+				all = append(all, s.at)
+			}
+			return all
+		},
+		Silent: func(silent []netip.Addr) { l.told = append(l.told, fmt.Sprint(silent)) },
+		Asked:  func(answered, unanswered int) { l.asked = fmt.Sprintf("%d answered, %d did not", answered, unanswered) },
+		Log:    slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.conn.Close() })
+	l.Prober = p
+	return l
+}
+
+// rounds has so many pass: each server gets its question, and each answer is heard.
+func (l *lab) rounds(t *testing.T, n int) {
+	t.Helper()
+	buffer := make([]byte, 512)
+	for range n {
+		l.round()
+		for _, s := range l.servers[l.gone:] {
+			s.answer(t)
+			if s.mute {
+				continue
+			}
+			n, from, err := l.conn.ReadFromUDPAddrPort(buffer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.hear(buffer[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()))
+		}
+	}
+}
+
+func (l *lab) expect(t *testing.T, told ...string) {
+	t.Helper()
+	if !slices.Equal(l.told, told) {
+		t.Errorf("told %q, want %q", l.told, told)
+	}
+	l.told = nil
+}
+
+func TestWhoCeasesToAnswerIsSilent(t *testing.T) {
+	l := newLab(t, 3)
+	l.rounds(t, 2)
+	l.expect(t)
+	if l.asked != "3 answered, 0 did not" {
+		t.Errorf("after a round: %s", l.asked)
+	}
+	l.servers[1].mute = true
+	l.rounds(t, 3) // the last of these questions may still be answered
+	l.expect(t)
+	l.rounds(t, 1)
+	l.expect(t, "[127.0.0.2]")
+	if l.asked != "2 answered, 1 did not" {
+		t.Errorf("after a round: %s", l.asked)
+	}
+	l.rounds(t, 10)
+	l.expect(t)
+	l.servers[1].mute = false
+	l.rounds(t, 1)
+	l.expect(t, "[]")
+}
+
+func TestOneLostQuestionMeansNothing(t *testing.T) {
+	l := newLab(t, 2)
+	l.rounds(t, 1)
+	for range 5 {
+		l.servers[0].mute = true
+		l.rounds(t, 2)
+		l.servers[0].mute = false
+		l.rounds(t, 1)
+	}
+	l.expect(t)
+}
+
+func TestWhoNeverAnsweredIsNotSilent(t *testing.T) {
+	l := newLab(t, 2)
+	l.servers[0].mute = true
+	l.rounds(t, 10)
+	l.expect(t)
+}
+
+func TestWhoIsNoEndpointAnyMoreIsForgotten(t *testing.T) {
+	l := newLab(t, 2)
+	l.rounds(t, 1)
+	l.servers[0].mute = true
+	l.rounds(t, 4)
+	l.expect(t, "[127.0.0.1]")
+	l.gone = 1
+	l.rounds(t, 1)
+	l.expect(t, "[]")
+}
+
+func TestOthersAnswersDoNotCount(t *testing.T) {
+	l := newLab(t, 1)
+	l.rounds(t, 1)
+	l.servers[0].mute = true
+	l.rounds(t, 4)
+	l.expect(t, "[127.0.0.1]")
+	id := l.backends[l.servers[0].at].id
+	good := question(id)
+	good[2] |= 0x80
+	for name, c := range map[string]struct {
+		message []byte
+		from    netip.AddrPort
+	}{
+		"of another server":    {good, netip.MustParseAddrPort("127.0.0.9:53")},
+		"to another question":  {append([]byte{good[0] ^ 1}, good[1:]...), l.servers[0].at},
+		"that is a question":   {question(id), l.servers[0].at},
+		"that is cut short":    {good[:headerLength-1], l.servers[0].at},
+		"that says nothing":    {nil, l.servers[0].at},
+		"from another port":    {good, netip.AddrPortFrom(l.servers[0].at.Addr(), l.servers[0].at.Port()^1)},
+		"of another's address": {good, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), l.servers[0].at.Port())},
+	} {
+		l.hear(c.message, c.from)
+		if len(l.told) > 0 {
+			t.Errorf("an answer %s counts", name)
+		}
+	}
+	l.hear(good, l.servers[0].at)
+	l.expect(t, "[]")
+}
+
+func FuzzAnswers(f *testing.F) {
+	f.Add(question(7), uint16(7))
+	f.Add([]byte{0, 7, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0}, uint16(7))
+	f.Fuzz(func(t *testing.T, message []byte, id uint16) {
+		var m dns.Msg
+		if ok := answers(message, id); m.Unpack(message) == nil && ok != (m.Response && m.Id == id) {
+			t.Errorf("%x answers %d: %t", message, id, ok)
+		}
+	})
+}
