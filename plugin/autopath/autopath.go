@@ -159,6 +159,7 @@ func (w *walk) next(q *message.Query, r *message.Reply) bool {
 		}
 		q.Rename(append(append([]byte(nil), w.base...), domain...))
 		r.Restart(q)
+		r.DropOption(message.OptionError) // that was about the name before
 		return true
 	}
 	return false

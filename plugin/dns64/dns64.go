@@ -48,6 +48,7 @@ func (d *DNS64) Revise(q *message.Query, r *message.Reply) message.Verdict {
 	first := q.First()
 	m, err := whole.Resolve(q, message.Name(first.Lower()).String(), dns.TypeA)
 	r.Restart(first)
+	r.DropOption(message.OptionError) // that was about the reply that makes way
 	if err == nil {
 		for i, rr := range m.Answer {
 			if a, ok := rr.(*dns.A); ok {

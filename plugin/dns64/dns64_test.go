@@ -195,6 +195,29 @@ func TestTranslate(t *testing.T) {
 	}
 }
 
+// TestErrorsOfBoth checks that the client is told why the second lookup failed, and not also why the first one did.
+func TestErrorsOfBoth(t *testing.T) {
+	e, _ := plugintest.Env(t, "dns64", journal.Text)
+	d, err := dns64.New(dns64.Options{Prefix: netip.MustParsePrefix("64:ff9b::/96"), AllowIPv4: true}, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failure := new(dns.Msg).SetEdns0(1232, false)
+	failure.Rcode = dns.RcodeServerFailure
+	failure.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeNetworkError}}
+	q := plugintest.Query(t, new(dns.Msg).SetQuestion("a.example.", dns.TypeAAAA).SetEdns0(1232, false))
+	q.MayBlock, q.Resolver = true, resolver{failure}
+	r, _ := serve(t, d, q, func(r *message.Reply) {
+		r.Fail(message.ServFail)
+		r.By = "cache"
+		r.Option(message.OptionError, []byte{0, byte(dns.ExtendedErrorCodeCachedError)})
+	})
+	options := plugintest.Message(t, r).IsEdns0().Option
+	if len(options) != 1 || options[0].String() != failure.IsEdns0().Option[0].String() {
+		t.Errorf("options %v", options)
+	}
+}
+
 // text is a reply in a few words.
 func text(m *dns.Msg) string {
 	words := []string{dns.RcodeToString[m.Rcode]}
