@@ -51,32 +51,32 @@ func resourceOf(kind cluster.Kind, needs cluster.Needs) *resource {
 	switch kind {
 	case cluster.KindNamespace:
 		res.goType, res.labels = "*v1.Namespace", needs.NamespaceLabels
-		res.reduce = reduceWith(c.Namespace, empty)
+		res.reduce = reduceWith(c.Namespace, empty, trimmed())
 	case cluster.KindService:
 		res.goType, res.labels = "*v1.Service", needs.Labels
-		res.reduce = reduceWith(c.Service, empty)
+		res.reduce = reduceWith(c.Service, empty, trimmed())
 	case cluster.KindSlice:
 		res.path, res.group.Group = "/apis/discovery.k8s.io/v1/endpointslices", discoveryv1.GroupName
 		res.goType, res.labels = "*v1.EndpointSlice", needs.Labels
-		res.reduce = reduceWith(c.Slice, emptySlice)
+		res.reduce = reduceWith(c.Slice, emptySlice, trimmedSlice(needs))
 	case cluster.KindPod:
 		res.goType, res.labels, res.fields = "*v1.Pod", needs.Labels, runningPods
-		res.reduce = reduceWith(c.Pod, empty)
+		res.reduce = reduceWith(c.Pod, empty, trimmed(podSpec))
 	case cluster.KindImport:
 		res.path, res.group.Group = "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports", "multicluster.x-k8s.io"
 		res.goType, res.labels = "*v1alpha1.ServiceImport", needs.NamespaceLabels
 		res.accept = "application/json" // custom resources have no other encoding
-		res.reduce = reduceWith(c.Import, empty)
+		res.reduce = reduceWith(c.Import, empty, trimmed())
 	case cluster.KindNode:
 		res.goType = "*v1.Node"
 		if needs.NodeName != "" {
 			res.fields = "metadata.name=" + needs.NodeName
 		}
-		res.reduce = reduceWith(c.Node, empty)
+		res.reduce = reduceWith(c.Node, empty, trimmed())
 	case cluster.KindRange:
 		res.path, res.group.Group = "/apis/networking.k8s.io/v1/servicecidrs", networkingv1.GroupName
 		res.goType, res.optional = "*v1.ServiceCIDR", true // since Kubernetes 1.33
-		res.reduce = reduceWith(c.Range, empty)
+		res.reduce = reduceWith(c.Range, empty, trimmed())
 	}
 	return res
 }
@@ -93,17 +93,61 @@ func (r *resource) query() url.Values {
 	return q
 }
 
-// reduceWith returns a reducer that reads every object into the same struct of type T, converts it to a V and empties it.
+// Fields that fromapi does not read, by their numbers in the API's protobuf definitions.
+const (
+	metaGenerateName    = 2
+	metaSelfLink        = 4
+	metaUID             = 5
+	metaOwners          = 13
+	metaFinalizers      = 14
+	metaManagedFields   = 17
+	podSpec             = 2
+	endpointTargetRef   = 4
+	endpointTopologyOld = 5
+)
+
+// Where an object has its metadata, and a slice its endpoints.
+const (
+	objectMeta     = 1
+	sliceEndpoints = 2
+)
+
+// trimmed drops an object's fields besides those of its metadata.
+func trimmed(fields ...uint64) *wire.Trim {
+	meta := wire.Drop(metaGenerateName, metaSelfLink, metaUID, metaOwners, metaFinalizers, metaManagedFields)
+	return wire.Drop(fields...).Within(objectMeta, meta)
+}
+
+func trimmedSlice(needs cluster.Needs) *wire.Trim {
+	endpoint := wire.Drop(endpointTargetRef, endpointTopologyOld)
+	if needs.PodNames {
+		endpoint = wire.Drop(endpointTopologyOld)
+	}
+	return trimmed().Within(sliceEndpoints, endpoint)
+}
+
+// keptObject bounds, in bytes, the space that is kept for the next object.
+const keptObject = 256 << 10
+
+// reduceWith returns a reducer that reads every object, without what trim drops, into the same struct of type T, converts it
+// to a V and empties it.
 func reduceWith[T any, P interface {
 	*T
 	metav1.Object
 }, V interface {
 	comparable
 	cluster.Object
-}](convert func(P) (V, error), empty func(P)) reducer {
+}](convert func(P) (V, error), empty func(P), trim *wire.Trim) reducer {
 	read := P(new(T))
+	var space []byte
 	return func(object []byte, enc wire.Encoding) (reduced, error) {
 		defer empty(read)
+		if enc == wire.Protobuf {
+			object = trim.Append(space[:0], object)
+			if space = object; cap(space) > keptObject {
+				space = nil
+			}
+		}
 		if err := unmarshal(object, enc, read); err != nil {
 			return reduced{}, err
 		}
