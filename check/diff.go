@@ -10,7 +10,7 @@ import (
 type Diff struct {
 	Old      string    `json:"old"`
 	New      string    `json:"new"`
-	Findings []Finding `json:"findings"` // of both; with an error there are no changes
+	Findings []Finding `json:"findings"` // all of New, and the errors of Old; with an error there are no changes
 	Changes  []Change  `json:"changes"`
 }
 
@@ -41,7 +41,12 @@ const (
 // Compare says what changes when a Corefile takes the place of another one. What means the same is no change, however it is
 // written: order, comments, defaults, units, snippets.
 func Compare(old, next Report) Diff {
-	d := Diff{Old: old.File, New: next.File, Findings: slices.Concat([]Finding{}, old.Findings, next.Findings), Changes: []Change{}}
+	d := Diff{Old: old.File, New: next.File, Findings: append([]Finding{}, next.Findings...), Changes: []Change{}}
+	for _, f := range old.Findings {
+		if f.Severity == Error {
+			d.Findings = append(d.Findings, f)
+		}
+	}
 	if old.Worst() == Error || next.Worst() == Error {
 		return d
 	}

@@ -34,9 +34,10 @@ func (c *Compiler) Check(file *config.File) Checked {
 		return true
 	})
 	if len(checked.Errors) == 0 {
-		s.suspect()
 		if err := s.listen(); err != nil {
 			checked.Errors = append(checked.Errors, err)
+		} else {
+			s.suspect()
 		}
 	}
 	checked.Warnings = s.warnings
