@@ -1,0 +1,187 @@
+package deploy
+
+import (
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"testing"
+
+	"helm.sh/helm/v4/pkg/chart/common"
+	"helm.sh/helm/v4/pkg/chart/common/util"
+	"helm.sh/helm/v4/pkg/chart/v2/lint"
+	"helm.sh/helm/v4/pkg/chart/v2/lint/support"
+	"helm.sh/helm/v4/pkg/chart/v2/loader"
+	"helm.sh/helm/v4/pkg/engine"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+)
+
+// chart: what the chart makes of its defaults, and of each file of values in testdata, passes `helm lint` and the API server.
+func (c *town) chart(t *testing.T) {
+	files, err := filepath.Glob("testdata/values/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no values: %v", err)
+	}
+	for _, file := range append(files, "") {
+		values := readValues(t, file)
+		for _, m := range lint.RunAll(c.folder("chart"), values, system).Messages {
+			if m.Severity >= support.WarningSev {
+				t.Errorf("helm lint with %s: %s", file, m)
+			}
+		}
+		list, err := render(t, c.folder("chart"), values)
+		if err != nil {
+			t.Errorf("helm template with %s: %v", file, err)
+			continue
+		}
+		var known []*unstructured.Unstructured
+		for _, u := range list {
+			if u.GetKind() != "ServiceMonitor" { // the Prometheus operator's, which is not there
+				known = append(known, u)
+			}
+		}
+		if err := c.objects.apply(t.Context(), waypost, known, true); err != nil {
+			t.Errorf("with %s: %v", file, err)
+		}
+	}
+}
+
+// TestChartValues: values of CoreDNS's chart have the effect they have there.
+func TestChartValues(t *testing.T) {
+	list, err := render(t, "../../deploy/chart", readValues(t, "testdata/values/full.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	corefile, _, _ := unstructured.NestedString(one(t, list, "ConfigMap", "dns-coredns").Object, "data", "Corefile")
+	want := `import /etc/more/*.server
+dns://.:53 {
+    errors
+    forward . /etc/resolv.conf {
+        max_concurrent 1000
+    }
+    cache 30
+    prometheus :9153
+}
+tls://.:853 tls://example.org:853 {
+    errors
+}`
+	if corefile != want {
+		t.Errorf("the Corefile is\n%s", corefile)
+	}
+	for _, tt := range []struct {
+		kind, name string
+		path       string
+		want       string
+	}{
+		{"Deployment", "coredns", "spec.selector.matchLabels", "k8s-app: kube-dns\n"},
+		{"Deployment", "coredns", "metadata.labels.team", "dns\n"},
+		{"Deployment", "coredns", "metadata.annotations.note", "x\n"},
+		{"Deployment", "coredns", "spec.strategy.rollingUpdate", "maxSurge: 25%\nmaxUnavailable: 1\n"},
+		{"Deployment", "coredns", "spec.template.spec.imagePullSecrets", "- name: one\n- name: other\n"},
+		{"Deployment", "coredns", "spec.template.spec.serviceAccountName", "dns-coredns\n"},
+		{"Service", "kube-dns", "spec.clusterIP", "10.96.0.10\n"},
+		{"Service", "kube-dns", "spec.ports", `- name: udp-53
+  port: 53
+  protocol: UDP
+  targetPort: 53
+- name: tcp-53
+  port: 53
+  protocol: TCP
+  targetPort: 53
+- name: tcp-853
+  port: 853
+  protocol: TCP
+  targetPort: 853
+`},
+		{"PodDisruptionBudget", "dns-coredns", "spec.minAvailable", "1\n"},
+		{"PodDisruptionBudget", "dns-coredns", "spec.maxUnavailable", "null\n"},
+		{"HorizontalPodAutoscaler", "dns-coredns", "spec.maxReplicas", "7\n"},
+		{"ServiceMonitor", "dns-coredns", "spec.endpoints", "- interval: 30s\n  port: metrics\n"},
+	} {
+		got := at(one(t, list, tt.kind, tt.name).Object, tt.path)
+		text, err := yaml.Marshal(got)
+		if err != nil || string(text) != tt.want {
+			t.Errorf("%s %s: %s is\n%s", tt.kind, tt.name, tt.path, text)
+		}
+	}
+	if replicas := at(one(t, list, "Deployment", "coredns").Object, "spec.replicas"); replicas != nil {
+		t.Errorf("%v replicas, though an autoscaler is to say how many", replicas)
+	}
+}
+
+// TestChartRefuses: what would have no effect, or not the one meant, is an error that names it.
+func TestChartRefuses(t *testing.T) {
+	for values, want := range map[string]string{
+		`{replicas: 3}`: "replicas", // CoreDNS's is replicaCount
+		`{hpa: {enabled: true}, autoscaler: {enabled: true}}`: "two autoscalers",
+		`{rbac: {pspEnable: true}}`:                           "pspEnable",
+		`{servers: []}`:                                       "servers",
+	} {
+		var v map[string]any
+		if err := yaml.Unmarshal([]byte(values), &v); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := render(t, "../../deploy/chart", v); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", values, err)
+		}
+	}
+}
+
+// at follows a path of fields.
+func at(object any, path string) any {
+	for _, field := range strings.Split(path, ".") {
+		m, ok := object.(map[string]any)
+		if !ok {
+			return nil
+		}
+		object = m[field]
+	}
+	return object
+}
+
+func readValues(t *testing.T, file string) map[string]any {
+	t.Helper()
+	values := map[string]any{}
+	if file == "" {
+		return values
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(text, &values); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	return values
+}
+
+// render is `helm template dns CHART --namespace kube-system`.
+func render(t *testing.T, folder string, values map[string]any) ([]*unstructured.Unstructured, error) {
+	t.Helper()
+	chart, err := loader.Load(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := common.ReleaseOptions{Name: "dns", Namespace: system, IsInstall: true}
+	all, err := util.ToRenderValues(chart, values, release, common.DefaultCapabilities)
+	if err != nil {
+		return nil, err
+	}
+	texts, err := engine.Render(chart, all)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for name := range texts {
+		if strings.HasSuffix(name, ".yaml") {
+			names = append(names, name)
+		}
+	}
+	sort.Strings(names)
+	var list []*unstructured.Unstructured
+	for _, name := range names {
+		list = append(list, parse(t, []byte(texts[name]))...)
+	}
+	return list, nil
+}

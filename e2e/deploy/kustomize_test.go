@@ -1,0 +1,190 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// folder is one of deploy/.
+func (c *town) folder(parts ...string) string {
+	return filepath.Join(append([]string{c.peers.Root(), "deploy"}, parts...)...)
+}
+
+// overlays: the API server takes every kustomization of deploy/, to the last field.
+func (c *town) overlays(t *testing.T) {
+	files, err := filepath.Glob(c.folder("overlays", "*", "kustomization.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no overlays: %v", err)
+	}
+	for _, file := range append(files, c.folder("kustomization.yaml"), c.folder("base", "kustomization.yaml")) {
+		if err := c.objects.apply(t.Context(), waypost, kustomize(t, filepath.Dir(file)), true); err != nil {
+			t.Errorf("%s: %v", filepath.Dir(file), err)
+		}
+	}
+	wrong := kustomize(t, c.folder("base"))
+	if err := unstructured.SetNestedField(one(t, wrong, "Deployment", "coredns").Object, true, "spec", "replica"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.objects.apply(t.Context(), waypost, wrong, true); err == nil || !strings.Contains(err.Error(), "spec.replica") {
+		t.Errorf("a field that there is not was accepted, or for another reason not: %v", err)
+	}
+}
+
+// TestVersions: what deploy/ installs is what `make image` makes.
+func TestVersions(t *testing.T) {
+	const root = "../../"
+	read := func(path, pattern string) string {
+		text, err := os.ReadFile(root + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := regexp.MustCompile(pattern).FindSubmatch(text)
+		if m == nil {
+			t.Fatalf("%s does not name the version", path)
+		}
+		return string(m[1])
+	}
+	want := read("Makefile", `(?m)^VERSION \?= (\S+)$`)
+	for path, pattern := range map[string]string{
+		"deploy/base/kustomization.yaml":               `newTag: (\S+)`,
+		"deploy/replace/kustomization.yaml":            `newTag: (\S+)`,
+		"deploy/overlays/companion/kustomization.yaml": `newTag: (\S+)`,
+		"deploy/chart/Chart.yaml":                      `(?m)^appVersion: (\S+)$`,
+		"deploy/image/Dockerfile":                      `(?m)^ARG VERSION=(\S+)$`,
+	} {
+		if got := read(path, pattern); got != want {
+			t.Errorf("%s has version %s, the Makefile %s", path, got, want)
+		}
+	}
+}
+
+// base: one command, and an empty cluster resolves soon.
+func (c *town) base(t *testing.T) {
+	begun := time.Now()
+	c.objects.mustApply(t, waypost, kustomize(t, c.folder()))
+	c.answers(t, "10.96.0.1\n", "kubernetes.default.svc.cluster.local")
+	took := time.Since(begun)
+	t.Logf("from nothing to an answer of the DNS Service: %v", took.Round(100*time.Millisecond))
+	if took > 20*time.Second {
+		t.Errorf("it took %v, not 20 seconds", took)
+	}
+	c.rolledOut(t, "coredns")
+	for _, pod := range c.pods(t, "k8s-app=kube-dns") {
+		c.confined(t, pod, "waypost", 1<<10)
+		c.allowed(t, pod)
+	}
+}
+
+// verified: the component's right is what `pods verified` needs beside, and no more.
+func (c *town) verified(t *testing.T) {
+	built := kustomize(t, temporary(t, c, `
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [%[1]s/base]
+components: [%[1]s/components/pods, %[1]s/components/multicluster]
+`))
+	role := one(t, built, "ClusterRole", "system:coredns")
+	rules, _, err := unstructured.NestedSlice(role.Object, "rules")
+	if err != nil || len(rules) != 4 {
+		t.Fatalf("%d rules, not the base's two and one of each component: %v", len(rules), err)
+	}
+	corefile := one(t, built, "ConfigMap", "coredns")
+	text, _, err := unstructured.NestedString(corefile.Object, "data", "Corefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = strings.Replace(text, "pods insecure", "pods verified", 1)
+	if err := unstructured.SetNestedField(corefile.Object, text, "data", "Corefile"); err != nil {
+		t.Fatal(err)
+	}
+	// The Pods are made anew, as one that has the former Corefile may take a minute to see the present one.
+	deployment := one(t, built, "Deployment", "coredns")
+	err = unstructured.SetNestedField(deployment.Object, "verified", "spec", "template", "metadata", "annotations", "corefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.objects.mustApply(t, waypost, built)
+	c.rolledOut(t, "coredns")
+	pods := c.pods(t, "k8s-app=kube-dns")
+	address := pods[0].Status.PodIP
+	c.answers(t, address+"\n", strings.ReplaceAll(address, ".", "-")+".kube-system.pod.cluster.local")
+	c.answers(t, "", "10-244-1-250.kube-system.pod.cluster.local")
+	for _, pod := range pods {
+		c.allowed(t, pod)
+	}
+}
+
+// temporary writes a kustomization, in which %[1]s is the way to deploy/, beside a checkout that it may lead into.
+func temporary(t *testing.T, c *town, text string) string {
+	t.Helper()
+	folder := t.TempDir()
+	way, err := filepath.Rel(folder, c.folder())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), fmt.Appendf(nil, text, way), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
+// companion: with kubeadm's configuration of kube-proxy, as nobody, with one capability, it makes ClusterIPs lead to Pods.
+func (c *town) companion(t *testing.T) {
+	c.objects.mustApply(t, vendor, parse(t, fmt.Appendf(nil, kubeProxyConfiguration, nodeAddressOfAPI)))
+	c.objects.mustApply(t, waypost, kustomize(t, c.folder("overlays", "companion")))
+	eventually(t, "the companion", func(ctx context.Context) error { return c.daemonSetReady(ctx, "waypost-proxy") })
+	for _, pod := range c.pods(t, "k8s-app=waypost-proxy") {
+		c.confined(t, pod, "waypost-proxy", 1<<12)
+		c.allowed(t, pod)
+	}
+}
+
+// nodeAddressOfAPI is where nodes find the API server, kubeadm's controlPlaneEndpoint.
+const nodeAddressOfAPI = "https://10.0.0.1:6443"
+
+// kubeProxyConfiguration is the ConfigMap that kubeadm makes for kube-proxy, but for the metrics' address, which is to be
+// reached from outside of the node here.
+const kubeProxyConfiguration = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: kube-proxy, namespace: kube-system}
+data:
+  kubeconfig.conf: |
+    apiVersion: v1
+    kind: Config
+    clusters:
+    - {name: default, cluster: {server: "%s", certificate-authority: /var/run/secrets/kubernetes.io/serviceaccount/ca.crt}}
+    contexts:
+    - {name: default, context: {cluster: default, namespace: default, user: default}}
+    users:
+    - {name: default, user: {tokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token}}
+    current-context: default
+  config.conf: |
+    apiVersion: kubeproxy.config.k8s.io/v1alpha1
+    kind: KubeProxyConfiguration
+    bindAddress: 0.0.0.0
+    bindAddressHardFail: false
+    clientConnection: {acceptContentTypes: "", burst: 0, contentType: "", kubeconfig: /var/lib/kube-proxy/kubeconfig.conf, qps: 0}
+    clusterCIDR: 10.244.0.0/16
+    configSyncPeriod: 0s
+    conntrack: {maxPerCore: null, min: null, tcpBeLiberal: false, tcpCloseWaitTimeout: null, tcpEstablishedTimeout: null, udpStreamTimeout: 0s, udpTimeout: 0s}
+    detectLocal: {bridgeInterface: "", interfaceNamePrefix: ""}
+    detectLocalMode: ""
+    enableProfiling: false
+    healthzBindAddress: ""
+    hostnameOverride: ""
+    iptables: {localhostNodePorts: null, masqueradeAll: false, masqueradeBit: null, minSyncPeriod: 0s, syncPeriod: 0s}
+    metricsBindAddress: 0.0.0.0:10249
+    mode: ""
+    nodePortAddresses: null
+    oomScoreAdj: null
+    portRange: ""
+`
