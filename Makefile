@@ -7,7 +7,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.revision=$(COMMIT)
 # A module of its own for each part whose dependencies the others shall not have.
 MODULES = $(patsubst %/go.mod,%,$(wildcard e2e/go.mod e2e/deploy/go.mod bench/go.mod deploy/image/go.mod))
 
-.PHONY: run test e2e e2e-proxy bench bench-large lint build image image-root
+.PHONY: run test e2e bench bench-large lint build image image-root
 
 run: build ## serve the demo's cluster on 127.0.0.1:1053
 	@tools/need dig bind9-dnsutils || true
@@ -19,11 +19,8 @@ test: ## all tests of the main module, with the race detector
 	cd deploy/image && $(GO) test ./...
 
 e2e: ## the tests against a real Kubernetes and real peers; as root, or where users may make namespaces
-	cd e2e && $(GO) test -count=1 -v -timeout 60m $$($(GO) list ./... | grep -v /route)
+	cd e2e && $(GO) test -count=1 -v -timeout 60m ./...
 	cd e2e/deploy && $(GO) test -count=1 -v -timeout 30m ./...
-
-e2e-proxy: ## the companion's packets through network namespaces, as root; not yet steady enough for every run
-	cd e2e && $(GO) test -count=1 -v -timeout 30m ./route
 
 bench: ## the figures, with real peers beside
 	$(GO) test -run '^$$' -bench . ./...
