@@ -22,9 +22,10 @@ func externalLocal(s *cluster.Service) { everywhere(s); s.Routing.ExternalLocal 
 
 func internalLocal(s *cluster.Service) { everywhere(s); s.Routing.InternalLocal = true }
 
-func TestClusterIP(t *testing.T) {
-	l := theLab(t)
-	for _, s := range []story{
+func TestClusterIP(t *testing.T) { theLab(t).tellAll(t, clusterIPStories()) }
+
+func clusterIPStories() []story {
+	return []story{
 		{
 			name:    "Pods keep their address, others are masqueraded",
 			options: plan.Options{Pods: pods()},
@@ -117,8 +118,6 @@ func TestClusterIP(t *testing.T) {
 			objects: with(service("web", nil), "b/terminating"),
 			asks:    `a * web:80 -> b sees a`,
 		},
-	} {
-		l.tell(t, s)
 	}
 }
 
@@ -146,89 +145,95 @@ func TestEachProtocolIsAPortOfItsOwn(t *testing.T) {
 	})
 }
 
-func TestInternalTrafficPolicyLocal(t *testing.T) {
-	l := theLab(t)
-	l.tell(t, story{
-		name: "an endpoint here", options: plan.Options{Pods: pods()},
-		objects: with(service("web", internalLocal), "b", "c"),
-		asks: `
-			a * web:80 -> b sees a
-			outside * web:80 -> b sees gateway
-			outside * external:80 -> b sees gateway | c sees node-1
-		`,
-	})
-	l.tell(t, story{
-		name: "none here", options: plan.Options{Pods: pods()},
-		objects: with(service("web", internalLocal), "c"),
-		asks: `
-			a * web:80 -> silent
-			node-1 * web:80 -> silent
-			outside * external:80 -> c sees node-1
-		`,
-	})
+func TestInternalTrafficPolicyLocal(t *testing.T) { theLab(t).tellAll(t, internalLocalStories()) }
+
+func internalLocalStories() []story {
+	return []story{
+		{
+			name: "an endpoint here", options: plan.Options{Pods: pods()},
+			objects: with(service("web", internalLocal), "b", "c"),
+			asks: `
+				a * web:80 -> b sees a
+				outside * web:80 -> b sees gateway
+				outside * external:80 -> b sees gateway | c sees node-1
+			`,
+		},
+		{
+			name: "none here", options: plan.Options{Pods: pods()},
+			objects: with(service("web", internalLocal), "c"),
+			asks: `
+				a * web:80 -> silent
+				node-1 * web:80 -> silent
+				outside * external:80 -> c sees node-1
+			`,
+		},
+	}
 }
 
-func TestExternalAddresses(t *testing.T) {
-	l := theLab(t)
-	l.tell(t, story{
-		name: "externalTrafficPolicy Cluster", options: plan.Options{Pods: pods()},
-		objects: with(service("web", everywhere), "b", "c"),
-		asks: `
-			outside * node-1:30080 -> b sees gateway | c sees node-1
-			outside * external:80 -> b sees gateway | c sees node-1
-			outside * balancer:80 -> b sees gateway | c sees node-1
-			a * node-1:30080 -> b sees gateway | c sees node-1
-			a * balancer:80 -> b sees gateway | c sees node-1
-			node-1 * node-1:30080 -> b sees gateway | c sees node-1
-			node-1 * external:80 -> b sees gateway | c sees node-1
-			d * node-1:30080 -> b sees gateway | c sees node-1
-		`,
-	})
-	l.tell(t, story{
-		name: "externalTrafficPolicy Local", options: plan.Options{Pods: pods()},
-		objects: with(service("web", externalLocal), "b", "c"),
-		asks: `
-			outside * node-1:30080 -> b sees outside
-			outside * external:80 -> b sees outside
-			outside * balancer:80 -> b sees outside
-			a * balancer:80 -> b sees a | c sees a
-			a * node-1:30080 -> b sees a | c sees a
-			node-1 * balancer:80 -> b sees gateway | c sees node-1
-			node-1 * node-1:30080 -> b sees gateway | c sees node-1
-			a * web:80 -> b sees a | c sees a
-		`,
-	})
-	l.tell(t, story{
-		name: "externalTrafficPolicy Local, no endpoint here", options: plan.Options{Pods: pods()},
-		objects: with(service("web", externalLocal), "c"),
-		asks: `
-			outside * node-1:30080 -> silent
-			outside * balancer:80 -> silent
-			a * balancer:80 -> c sees a
-			node-1 * balancer:80 -> c sees node-1
-		`,
-	})
-	l.tell(t, story{
-		name: "externalTrafficPolicy Local, a terminating endpoint here", options: plan.Options{Pods: pods()},
-		objects: with(service("web", externalLocal), "b/terminating", "c"),
-		asks: `
-			outside * node-1:30080 -> b sees outside
-			a * balancer:80 -> c sees a
-		`,
-	})
-	l.tell(t, story{
-		name:    "externalTrafficPolicy Local, nobody is told to be a Pod",
-		objects: with(service("web", externalLocal), "b", "c"),
-		asks:    `a * balancer:80 -> b sees a`,
-	})
-	l.tell(t, story{
-		name: "without external IPs", options: plan.Options{Pods: pods(), NoExternalIPs: true},
-		objects: with(service("web", everywhere), "b"),
-		asks: `
-			outside * external:80 -> silent
-			outside * balancer:80 -> b sees gateway
-		`,
-	})
+func TestExternalAddresses(t *testing.T) { theLab(t).tellAll(t, externalStories()) }
+
+func externalStories() []story {
+	return []story{
+		{
+			name: "externalTrafficPolicy Cluster", options: plan.Options{Pods: pods()},
+			objects: with(service("web", everywhere), "b", "c"),
+			asks: `
+				outside * node-1:30080 -> b sees gateway | c sees node-1
+				outside * external:80 -> b sees gateway | c sees node-1
+				outside * balancer:80 -> b sees gateway | c sees node-1
+				a * node-1:30080 -> b sees gateway | c sees node-1
+				a * balancer:80 -> b sees gateway | c sees node-1
+				node-1 * node-1:30080 -> b sees gateway | c sees node-1
+				node-1 * external:80 -> b sees gateway | c sees node-1
+				d * node-1:30080 -> b sees gateway | c sees node-1
+			`,
+		},
+		{
+			name: "externalTrafficPolicy Local", options: plan.Options{Pods: pods()},
+			objects: with(service("web", externalLocal), "b", "c"),
+			asks: `
+				outside * node-1:30080 -> b sees outside
+				outside * external:80 -> b sees outside
+				outside * balancer:80 -> b sees outside
+				a * balancer:80 -> b sees a | c sees a
+				a * node-1:30080 -> b sees a | c sees a
+				node-1 * balancer:80 -> b sees gateway | c sees node-1
+				node-1 * node-1:30080 -> b sees gateway | c sees node-1
+				a * web:80 -> b sees a | c sees a
+			`,
+		},
+		{
+			name: "externalTrafficPolicy Local, no endpoint here", options: plan.Options{Pods: pods()},
+			objects: with(service("web", externalLocal), "c"),
+			asks: `
+				outside * node-1:30080 -> silent
+				outside * balancer:80 -> silent
+				a * balancer:80 -> c sees a
+				node-1 * balancer:80 -> c sees node-1
+			`,
+		},
+		{
+			name: "externalTrafficPolicy Local, a terminating endpoint here", options: plan.Options{Pods: pods()},
+			objects: with(service("web", externalLocal), "b/terminating", "c"),
+			asks: `
+				outside * node-1:30080 -> b sees outside
+				a * balancer:80 -> c sees a
+			`,
+		},
+		{
+			name:    "externalTrafficPolicy Local, nobody is told to be a Pod",
+			objects: with(service("web", externalLocal), "b", "c"),
+			asks:    `a * balancer:80 -> b sees a`,
+		},
+		{
+			name: "without external IPs", options: plan.Options{Pods: pods(), NoExternalIPs: true},
+			objects: with(service("web", everywhere), "b"),
+			asks: `
+				outside * external:80 -> silent
+				outside * balancer:80 -> b sees gateway
+			`,
+		},
+	}
 }
 
 func TestNodePortAddresses(t *testing.T) {
@@ -272,8 +277,9 @@ func TestNodePortAddresses(t *testing.T) {
 	})
 }
 
-func TestSourceRanges(t *testing.T) {
-	l := theLab(t)
+func TestSourceRanges(t *testing.T) { theLab(t).tellAll(t, sourceRangeStories()) }
+
+func sourceRangeStories() []story {
 	ranged := func(ranges ...string) func(*cluster.Service) {
 		return func(s *cluster.Service) {
 			everywhere(s)
@@ -282,41 +288,43 @@ func TestSourceRanges(t *testing.T) {
 			}
 		}
 	}
-	l.tell(t, story{
-		name: "of the balancer only", options: plan.Options{Pods: pods()},
-		objects: with(service("web", ranged("192.168.10.100/32", "198.51.100.0/24", "fd00:10::100/128")), "b"),
-		asks: `
-			outside * balancer:80 -> b sees gateway
-			a * balancer:80 -> silent
-			node-1 * balancer:80 -> silent
-			a * web:80 -> b sees a
-			a * external:80 -> b sees gateway
-			a * node-1:30080 -> b sees gateway
-		`,
-	})
-	l.tell(t, story{
-		name: "also where nobody serves it", options: plan.Options{Pods: pods()},
-		objects: with(service("web", ranged("192.168.10.100/32", "fd00:10::100/128"))),
-		asks: `
-			outside * balancer:80 -> refused
-			a * balancer:80 -> silent
-		`,
-	})
-	l.tell(t, story{
-		name: "with externalTrafficPolicy Local", options: plan.Options{Pods: pods()},
-		objects: with(service("web", func(s *cluster.Service) {
-			ranged("192.168.10.0/24", "fd00:10::/64")(s)
-			s.Routing.ExternalLocal = true
-		}), "b", "c"),
-		asks: `
-			outside * balancer:80 -> b sees outside
-			a * balancer:80 -> silent
-			node-1 * balancer:80 -> b sees gateway | c sees node-1
-		`,
-	})
-	l.tell(t, story{
-		name: "everybody", options: plan.Options{Pods: pods()},
-		objects: with(service("web", ranged("0.0.0.0/0", "::/0")), "b"),
-		asks:    `a * balancer:80 -> b sees gateway`,
-	})
+	return []story{
+		{
+			name: "of the balancer only", options: plan.Options{Pods: pods()},
+			objects: with(service("web", ranged("192.168.10.100/32", "198.51.100.0/24", "fd00:10::100/128")), "b"),
+			asks: `
+				outside * balancer:80 -> b sees gateway
+				a * balancer:80 -> silent
+				node-1 * balancer:80 -> silent
+				a * web:80 -> b sees a
+				a * external:80 -> b sees gateway
+				a * node-1:30080 -> b sees gateway
+			`,
+		},
+		{
+			name: "also where nobody serves it", options: plan.Options{Pods: pods()},
+			objects: with(service("web", ranged("192.168.10.100/32", "fd00:10::100/128"))),
+			asks: `
+				outside * balancer:80 -> refused
+				a * balancer:80 -> silent
+			`,
+		},
+		{
+			name: "with externalTrafficPolicy Local", options: plan.Options{Pods: pods()},
+			objects: with(service("web", func(s *cluster.Service) {
+				ranged("192.168.10.0/24", "fd00:10::/64")(s)
+				s.Routing.ExternalLocal = true
+			}), "b", "c"),
+			asks: `
+				outside * balancer:80 -> b sees outside
+				a * balancer:80 -> silent
+				node-1 * balancer:80 -> b sees gateway | c sees node-1
+			`,
+		},
+		{
+			name: "everybody", options: plan.Options{Pods: pods()},
+			objects: with(service("web", ranged("0.0.0.0/0", "::/0")), "b"),
+			asks:    `a * balancer:80 -> b sees gateway`,
+		},
+	}
 }

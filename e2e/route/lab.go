@@ -32,7 +32,7 @@ var addresses = map[string][2]string{
 // Ranges that the lab's Pods and Services have their addresses from.
 var (
 	podRanges     = []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("fd00:244::/32")}
-	serviceRanges = []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12"), netip.MustParsePrefix("fd00:96::/112")}
+	serviceRanges = []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12"), netip.MustParsePrefix("fd00:10:96::/112")}
 )
 
 // NewLab lays out the cluster.
@@ -85,7 +85,7 @@ func (l *Lab) connect() error {
 	}
 	for _, way := range []struct{ to, node string }{
 		{"10.96.0.0/12", "node-1"}, {"203.0.113.0/24", "node-1"}, {"10.244.1.0/24", "node-1"}, {"10.244.2.0/24", "node-2"},
-		{"fd00:96::/112", "node-1"}, {"fd00:113::/64", "node-1"}, {"fd00:244:1::/64", "node-1"}, {"fd00:244:2::/64", "node-2"},
+		{"fd00:10:96::/112", "node-1"}, {"fd00:113::/64", "node-1"}, {"fd00:244:1::/64", "node-1"}, {"fd00:244:2::/64", "node-2"},
 	} {
 		via := addresses[way.node][0]
 		if strings.Contains(way.to, ":") {
@@ -108,7 +108,8 @@ func (l *Lab) node(s *Space, number string, other *Space, otherNumber string, po
 	err := s.Sysctl(map[string]string{
 		"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1",
 		"net/ipv4/conf/all/rp_filter": "0", "net/ipv4/conf/default/rp_filter": "0",
-		"net/ipv4/icmp_ratelimit": "0", "net/ipv6/icmp/ratelimit": "0", // refusals are to be seen one by one
+		// Refusals are to be seen one by one.
+		"net/ipv4/icmp_ratelimit": "0", "net/ipv4/icmp_ratemask": "0", "net/ipv6/icmp/ratelimit": "0", "net/ipv6/icmp/ratemask": "\n",
 	})
 	if err != nil {
 		return err

@@ -287,7 +287,7 @@ func TestOthersChangesAreRepaired(t *testing.T) {
 		{"a table emptied of its rules", "flush table ip6 waypost"},
 		{"a set emptied", "flush set ip waypost frontends"},
 		{"an endpoint gone", "delete element ip waypost endpoints { 10.96.0.10 . tcp . 80 . 0 }"},
-		{"a frontend gone", "delete element ip6 waypost frontends { fd00:96::10 . tcp . 80 }"},
+		{"a frontend gone", "delete element ip6 waypost frontends { fd00:10:96::10 . tcp . 80 }"},
 		{"a frontend more", "add element ip waypost frontends { 10.96.0.77 . tcp . 80 }"},
 		{"a rule more", "insert rule ip waypost services drop"},
 		{"a chain and a set more", "add chain ip waypost x { type nat hook prerouting priority -110; policy drop; }; add set ip waypost y { type ipv4_addr; }"},
@@ -472,7 +472,7 @@ func randomService(random *rand.Rand, name string) []cluster.Object {
 	var number int
 	fmt.Sscanf(name, "svc-%d", &number)
 	s := &cluster.Service{Namespace: "prod", Name: name, Routing: &cluster.Routing{Created: int64(number)}, ClusterIPs: []netip.Addr{
-		netip.AddrFrom4([4]byte{10, 96, 1, byte(number)}), netip.MustParseAddr(fmt.Sprintf("fd00:96::1:%x", number)),
+		netip.AddrFrom4([4]byte{10, 96, 1, byte(number)}), netip.MustParseAddr(fmt.Sprintf("fd00:10:96::1:%x", number)),
 	}}
 	for _, p := range protocols("*")[:1+random.IntN(3)] {
 		port := cluster.Port{Name: p.String(), Protocol: p, Number: uint16(80 + random.IntN(2))}

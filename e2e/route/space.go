@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -22,6 +23,7 @@ import (
 type Space struct {
 	Name string
 	file *os.File
+	raw  sync.Mutex // one client over SCTP at a time: each hears what is said about any packet to its server's address
 }
 
 // NewSpace makes a namespace that has the loopback interface.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/waypost/waypost/cluster"
@@ -32,7 +33,7 @@ func places() map[string][2]string {
 	p := maps.Clone(addresses)
 	maps.Copy(p, map[string][2]string{
 		"gateway": {"10.244.1.1", "fd00:244:1::1"}, "localhost": {"127.0.0.1", "::1"},
-		"web": {"10.96.0.10", "fd00:96::10"}, "api": {"10.96.0.11", "fd00:96::11"}, "nobody": {"10.96.0.99", "fd00:96::99"},
+		"web": {"10.96.0.10", "fd00:10:96::10"}, "api": {"10.96.0.11", "fd00:10:96::11"}, "nobody": {"10.96.0.99", "fd00:10:96::99"},
 		"external": {"203.0.113.10", "fd00:113::10"}, "balancer": {"203.0.113.20", "fd00:113::20"},
 	})
 	return p
@@ -65,7 +66,13 @@ func protocols(word string) []cluster.Protocol {
 // theLab is a lab whose Pods serve port 8080, and whose hosts do too.
 func theLab(t *testing.T) *Lab {
 	t.Helper()
-	t.Parallel() // most of the time, clients wait for nothing
+	t.Parallel()
+	return newLab(t)
+}
+
+// newLab is the same for a test that others wait for.
+func newLab(t *testing.T) *Lab {
+	t.Helper()
 	l, err := NewLab()
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +100,14 @@ func (l *Lab) space(name string) *Space {
 		panic("no namespace is named " + name)
 	}
 	return l.spaces[i]
+}
+
+// tellAll has stories happen one after the other.
+func (l *Lab) tellAll(t *testing.T, stories []story) {
+	t.Helper()
+	for _, s := range stories {
+		l.tell(t, s)
+	}
 }
 
 // tell has a story happen, for both families.
@@ -125,9 +140,11 @@ func (l *Lab) router(t *testing.T, o plan.Options) *Router {
 	return r
 }
 
-// check asks line by line.
+// check asks all lines at once: much of the time, clients wait for nothing.
 func (l *Lab) check(t *testing.T, asks string) {
 	t.Helper()
+	var asking sync.WaitGroup
+	defer asking.Wait()
 	for line := range strings.Lines(asks) {
 		question, answers, ok := strings.Cut(strings.TrimSpace(line), "->")
 		words := strings.Fields(question)
@@ -139,7 +156,7 @@ func (l *Lab) check(t *testing.T, asks string) {
 		}
 		for family := range 2 {
 			for _, p := range protocols(words[1]) {
-				l.ask(t, family, l.space(words[0]), p, words[2], strings.Split(answers, "|"))
+				asking.Go(func() { l.ask(t, family, l.space(words[0]), p, words[2], strings.Split(answers, "|")) })
 			}
 		}
 	}
@@ -154,7 +171,7 @@ func (l *Lab) ask(t *testing.T, family int, from *Space, p cluster.Protocol, to 
 	name, port, _ := strings.Cut(to, ":")
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	target := netip.AddrPortFrom(address(name, family), uint16(number))
 	missing := map[string]bool{}

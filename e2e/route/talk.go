@@ -135,6 +135,8 @@ func (s *Space) Ask(p cluster.Protocol, to netip.AddrPort, patience time.Duratio
 	said := ""
 	err := s.Do(func() (err error) {
 		if p == cluster.SCTP {
+			s.raw.Lock()
+			defer s.raw.Unlock()
 			said, err = askSCTP(to, patience)
 			return err
 		}
