@@ -21,6 +21,7 @@ import (
 type Machine struct {
 	Name string
 	*Process
+	programs []*Process
 }
 
 // Interior says what a Machine is like inside.
@@ -103,7 +104,11 @@ func plug(name string, pid int, bridge string) error {
 
 // Start runs a program in the machine, in the folder /.
 func (m *Machine) Start(name, program string, args ...string) (*Process, error) {
-	return StartProcess(m.Name+"-"+name, nil, "nsenter", m.enter(program, args)...)
+	p, err := StartProcess(m.Name+"-"+name, nil, "nsenter", m.enter(program, args)...)
+	if err == nil {
+		m.programs = append(m.programs, p)
+	}
+	return p, err
 }
 
 // Run runs a program in the machine to its end and returns what it printed.
@@ -125,9 +130,13 @@ func (m *Machine) Root() string { return fmt.Sprintf("/proc/%d/root", m.PID()) }
 
 // PowerOff ends everything in the machine at once, without a word to anybody. A nil Machine is off.
 func (m *Machine) PowerOff() {
-	if m != nil && m.Process != nil {
-		m.Kill()
+	if m == nil || m.Process == nil {
+		return
 	}
+	for _, p := range m.programs {
+		p.Kill() // the machine is not off before each of them is waited for, by an nsenter outside that may be stopped
+	}
+	m.Kill()
 }
 
 // beMachine is the first process of a Machine: it furnishes the inside, and from then on takes leave of the processes

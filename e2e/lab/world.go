@@ -29,11 +29,11 @@ func Run(main func() int, programs ...string) int {
 	if os.Getenv(isMachine) != "" {
 		return beMachine()
 	}
-	if os.Getenv(inside) != "" {
-		if err := furnish(os.Getenv(inside)); err != nil {
-			fmt.Fprintln(os.Stderr, "lab:", err)
-			return 1
-		}
+	switch folder := os.Getenv(inside); {
+	case folder == "":
+	case os.Getpid() == 1:
+		return beWorld(folder)
+	default:
 		return main()
 	}
 	p, err := peers.Find()
@@ -99,6 +99,34 @@ func forward(p *os.Process) (stop func()) {
 		}
 	}()
 	return func() { signal.Stop(signals); close(signals) }
+}
+
+// beWorld is the first process of the world: it furnishes it, runs the program there, and takes leave of the processes
+// that nobody else waits for until that one has ended. It returns its exit code.
+func beWorld(folder string) int {
+	if err := furnish(folder); err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		return 1
+	}
+	p, err := os.StartProcess("/proc/self/exe", os.Args, &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		return 1
+	}
+	defer forward(p)()
+	for {
+		var status syscall.WaitStatus
+		switch pid, err := syscall.Wait4(-1, &status, 0, nil); {
+		case errors.Is(err, syscall.EINTR):
+		case err != nil:
+			fmt.Fprintln(os.Stderr, "lab: wait for the program:", err)
+			return 1
+		case pid == p.Pid && status.Signaled():
+			return 128 + int(status.Signal())
+		case pid == p.Pid:
+			return status.ExitStatus()
+		}
+	}
 }
 
 // furnish makes the new namespaces fit to live in: a /proc that shows their processes, a folder in memory, and a network

@@ -50,11 +50,25 @@ func startTown(t *testing.T) *town {
 	}
 	t.Cleanup(cluster.Stop)
 	c := &town{cluster, p}
+	c.startUpstream(t)
 	for _, n := range c.Nodes {
 		c.startProxy(t, n)
 	}
 	t.Logf("the cluster is up after %v", time.Since(begun).Round(100*time.Millisecond))
 	return c
+}
+
+// startUpstream starts the world's DNS, that the nodes' resolv.conf leads to.
+func (c *town) startUpstream(t *testing.T) {
+	t.Helper()
+	upstream, err := lab.StartDNS(t.Context(), lab.DNSOptions{
+		Name: "upstream", Program: c.peers.Path("coredns"), Port: 53, Probe: "www.example.org.",
+		Corefile: ".:53 {\n hosts {\n  192.0.2.80 www.example.org\n }\n}\n",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(upstream.Stop)
 }
 
 // startProxy starts the companion on a node.
@@ -141,4 +155,16 @@ func (c *town) rolledOut(t *testing.T, namespace, name string) {
 func (c *town) exec(t *testing.T, pod string, command ...string) string {
 	t.Helper()
 	return c.kubectl(t, append([]string{"exec", pod, "--"}, command...)...)
+}
+
+// countPods fails unless there are n Pods with a label, whatever they do.
+func (c *town) countPods(t *testing.T, namespace, selector string, n int) error {
+	list, err := c.Client.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return err
+	}
+	if len(list.Items) != n {
+		return fmt.Errorf("there are %d Pods", len(list.Items))
+	}
+	return nil
 }

@@ -22,7 +22,7 @@ func writeImages(p *peers.Peers) ([]string, error) {
 	tools := lab.Image{Name: toolsImage, Files: map[string]string{}, Entrypoint: []string{"/bin/visitor", "pause"}}
 	for at, program := range map[string]string{
 		"bin/visitor": p.Path("visitor"), "bin/dig": "/usr/bin/dig", "bin/dnsperf": "/usr/bin/dnsperf", "bin/sh": "/bin/dash",
-		"bin/cat": "/bin/cat", "bin/env": "/usr/bin/env", "bin/kill": "/bin/kill",
+		"bin/cat": "/bin/cat", "bin/env": "/usr/bin/env", "bin/touch": "/usr/bin/touch", "bin/grep": "/bin/grep",
 	} {
 		if err := tools.Add(at, program); err != nil {
 			return nil, err

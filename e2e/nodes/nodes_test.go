@@ -16,7 +16,7 @@ func TestNodes(t *testing.T) {
 	begun := time.Now()
 	c.apply(t, manifests)
 	c.apply(t, client)
-	c.rolledOut(t, "kube-system", "coredns")
+	c.awaitRollout(t)
 	t.Logf("CoreDNS is there after %v", time.Since(begun).Round(100*time.Millisecond))
 	c.awaitPod(t, "default", "client")
 	if got := c.exec(t, "client", "dig", "+short", "kubernetes.default.svc.cluster.local"); got != "10.96.0.1\n" {
@@ -25,6 +25,7 @@ func TestNodes(t *testing.T) {
 	if got := c.exec(t, "client", "cat", "/etc/resolv.conf"); !strings.Contains(got, "nameserver 10.96.0.10\n") {
 		t.Errorf("a Pod's resolv.conf:\n%s", got)
 	}
+	t.Run("swap", func(t *testing.T) { c.swap(t, waypostImage, 3, 1000) })
 }
 
 const client = `

@@ -12,7 +12,7 @@ type Tally struct {
 }
 
 // MaxFailures is how many failures are told of.
-const MaxFailures = 50
+const MaxFailures = 20
 
 // Failure is an attempt that did not get what it ought to.
 type Failure struct {
