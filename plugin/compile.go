@@ -38,6 +38,8 @@ type Options struct {
 	Version, Commit string
 	// Exit ends the process with a status, for a directive whose option says so (loop). Default: os.Exit.
 	Exit func(status int)
+	// Retired, if not nil, is called each time that nothing is left of a Corefile which another one has replaced.
+	Retired func()
 }
 
 // NewCompiler makes a compiler, and the metrics that are there whatever a Corefile says.

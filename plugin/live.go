@@ -120,6 +120,9 @@ func (l *Live) retire(former, next *Setup, gone map[string]*server.Server, ended
 		}
 	}
 	former.Retire(next)
+	if retired := l.compiler.options.Retired; retired != nil {
+		retired()
+	}
 }
 
 // Follow makes what replaces the Corefile by what a source says, whenever that changes or is asked for; then is called with

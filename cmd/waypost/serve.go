@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 
 	"github.com/waypost/waypost/config"
@@ -70,7 +71,9 @@ func (l lines) Write(p []byte) (int, error) {
 // start brings everything up; after an error nothing is left running. In place of a Corefile that cannot be served it
 // takes the last good one, if there is one.
 func (p *process) start(ctx context.Context, source corefile) error {
-	compiler, err := plugin.NewCompiler(plugin.Options{Journal: p.journal, Version: version, Commit: commit()})
+	compiler, err := plugin.NewCompiler(plugin.Options{
+		Journal: p.journal, Version: version, Commit: commit(), Retired: debug.FreeOSMemory,
+	})
 	if err != nil {
 		return err
 	}
