@@ -16,6 +16,7 @@ func newSource(o Options, needs cluster.Needs, m *metrics, e env.Env) (cluster.S
 	if o.Manifests != "" {
 		return manifest.FromPath(o.Manifests, needs, e.Log)
 	}
+	watch.LogTo(e.Log)
 	return watch.NewAPIServer(watch.Options{
 		Access: watch.Access{
 			Kubeconfig: o.Kubeconfig, Context: o.Context,
