@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coredns/caddy/caddyfile"
 	"golang.org/x/sys/unix"
 )
 
@@ -70,6 +71,22 @@ func share(_, _ string, c syscall.RawConn) error {
 		return err
 	}
 	return failed
+}
+
+// ParseAddress reads the argument that a directive may have behind its name: the address of its endpoint, as host:port. It
+// is otherwise where there is none.
+func ParseAddress(c *caddyfile.Dispenser, otherwise string) (string, error) {
+	args := c.RemainingArgs()
+	switch len(args) {
+	case 0:
+		return otherwise, nil
+	case 1:
+		if _, _, err := net.SplitHostPort(args[0]); err != nil {
+			return "", c.Err(err.Error())
+		}
+		return args[0], nil
+	}
+	return "", c.ArgErr()
 }
 
 // Addr is where the endpoint listens since Start, with the port it got where 0 was asked for.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/waypost/waypost/plugin/endpoint"
+	"github.com/waypost/waypost/plugin/plugintest"
 )
 
 // saying answers each request with its own text.
@@ -55,4 +56,21 @@ func fetch(t *testing.T, e *endpoint.Endpoint, path string) string {
 		t.Fatal(err)
 	}
 	return fmt.Sprint(response.StatusCode, " ", string(body))
+}
+
+func TestParseAddress(t *testing.T) {
+	for _, tt := range []struct{ line, want string }{
+		{"health", ":1 <nil>"},
+		{"health :8080", ":8080 <nil>"},
+		{"health [::1]:8080", "[::1]:8080 <nil>"},
+		{"health 8080", " Corefile:2 - Error during parsing: address 8080: missing port in address"},
+		{"health :1 :2", " Corefile:2 - Error during parsing: Wrong argument count or unexpected line ending after ':2'"},
+	} {
+		c := plugintest.Directive(t, tt.line).Dispenser()
+		c.Next()
+		address, err := endpoint.ParseAddress(c, ":1")
+		if got := fmt.Sprint(address, " ", err); got != tt.want {
+			t.Errorf("%q: got %s, want %s", tt.line, got, tt.want)
+		}
+	}
 }

@@ -1,10 +1,10 @@
 package health
 
 import (
-	"net"
 	"time"
 
 	"github.com/waypost/waypost/config"
+	"github.com/waypost/waypost/plugin/endpoint"
 )
 
 // Options are what a health directive says.
@@ -24,15 +24,9 @@ func Parse(d *config.Directive) (Options, error) {
 	o := Options{Address: ":8080"}
 	c := d.Dispenser()
 	for c.Next() {
-		args := c.RemainingArgs()
-		if len(args) > 1 {
-			return o, c.ArgErr()
-		}
-		if len(args) == 1 {
-			if _, _, err := net.SplitHostPort(args[0]); err != nil {
-				return o, c.Err(err.Error())
-			}
-			o.Address = args[0]
+		var err error
+		if o.Address, err = endpoint.ParseAddress(c, o.Address); err != nil {
+			return o, err
 		}
 		for c.NextBlock() {
 			if c.Val() != "lameduck" {
@@ -42,7 +36,6 @@ func Parse(d *config.Directive) (Options, error) {
 			if len(args) != 1 {
 				return o, c.ArgErr()
 			}
-			var err error
 			if o.Lameduck, err = time.ParseDuration(args[0]); err != nil {
 				return o, c.Errf("unable to parse lameduck duration value: '%s' : %v", args[0], err)
 			}

@@ -1,9 +1,8 @@
 package ready
 
 import (
-	"net"
-
 	"github.com/waypost/waypost/config"
+	"github.com/waypost/waypost/plugin/endpoint"
 )
 
 // Options are what a ready directive says.
@@ -23,15 +22,9 @@ func Parse(d *config.Directive) (Options, error) {
 	o := Options{Address: ":8181"}
 	c := d.Dispenser()
 	c.Next()
-	args := c.RemainingArgs()
-	if len(args) > 1 {
-		return o, c.ArgErr()
-	}
-	if len(args) == 1 {
-		if _, _, err := net.SplitHostPort(args[0]); err != nil {
-			return o, c.Err(err.Error())
-		}
-		o.Address = args[0]
+	var err error
+	if o.Address, err = endpoint.ParseAddress(c, o.Address); err != nil {
+		return o, err
 	}
 	for c.NextBlock() {
 		if c.Val() != "monitor" {
