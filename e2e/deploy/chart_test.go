@@ -47,6 +47,23 @@ func (c *town) chart(t *testing.T) {
 	}
 }
 
+// beside: where the Service kube-dns is somebody else's, a release of the chart shares the load with its servers, and serves alone
+// once these are gone.
+func (c *town) beside(t *testing.T) {
+	list, err := render(t, c.folder("chart"), map[string]any{"fullnameOverride": "waypost", "k8sAppLabelOverride": "kube-dns"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.objects.mustApply(t, waypost, list)
+	c.rolledOut(t, "waypost")
+	c.removeServer(t)
+	c.answers(t, "10.96.0.1\n", "kubernetes.default.svc.cluster.local")
+	for _, pod := range c.pods(t, "k8s-app=kube-dns") {
+		c.confined(t, pod, "waypost", 1<<10)
+		c.allowed(t, pod)
+	}
+}
+
 // TestChartValues: values of CoreDNS's chart have the effect they have there.
 func TestChartValues(t *testing.T) {
 	list, err := render(t, "../../deploy/chart", readValues(t, "testdata/values/full.yaml"))

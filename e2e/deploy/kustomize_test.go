@@ -83,13 +83,13 @@ func (c *town) base(t *testing.T) {
 	}
 }
 
-// verified: the component's right is what `pods verified` needs beside, and no more.
+// verified: the component's right is what `pods verified` needs beside, and no more; with another, a copy of the Corefile is kept.
 func (c *town) verified(t *testing.T) {
 	built := kustomize(t, temporary(t, c, `
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources: [%[1]s/base]
-components: [%[1]s/components/pods, %[1]s/components/multicluster]
+components: [%[1]s/components/pods, %[1]s/components/multicluster, %[1]s/components/lastgood]
 `))
 	role := one(t, built, "ClusterRole", "system:coredns")
 	rules, _, err := unstructured.NestedSlice(role.Object, "rules")
@@ -119,6 +119,10 @@ components: [%[1]s/components/pods, %[1]s/components/multicluster]
 	c.answers(t, "", "10-244-1-250.kube-system.pod.cluster.local")
 	for _, pod := range pods {
 		c.allowed(t, pod)
+		kept, err := os.ReadDir(filepath.Join("/proc", c.process(t, pod, "waypost"), "root/var/lib/waypost"))
+		if err != nil || len(kept) == 0 {
+			t.Errorf("%s keeps no copy of its Corefile: %v", pod.Name, err)
+		}
 	}
 }
 

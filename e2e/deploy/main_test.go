@@ -49,6 +49,7 @@ func TestDeploy(t *testing.T) {
 	t.Run("what the dashboard and the alerts ask for is there", c.metrics)
 	t.Run("rights for pods verified", c.verified)
 	t.Run("one line in CoreDNS's Deployments", c.replace)
+	t.Run("the chart beside another DNS server", c.beside)
 }
 
 // town is the cluster.
