@@ -89,6 +89,9 @@ func (p *Packer) copyName(at int, compressed bool) (end int, err error) {
 	}
 	before := len(p.to)
 	if !compressed {
+		if p.Mixed {
+			n.unmix(p.to[HeaderLen : p.question-4])
+		}
 		p.to = append(p.to, n.wire[:n.length]...)
 		return end, nil
 	}
@@ -103,6 +106,31 @@ func (p *Packer) copyName(at int, compressed bool) (end int, err error) {
 	p.learn(before, shared)
 	p.saved += n.length - (len(p.to) - before)
 	return end, nil
+}
+
+// unmix makes the end of the name lower case that is byte by byte an end of the question's name.
+func (n *foreignName) unmix(question []byte) {
+	for at := 0; question[at] != 0; at += 1 + int(question[at]) {
+		end := question[at:]
+		from := n.length - len(end)
+		if from < 0 || !n.starting(from) || string(n.wire[from:n.length]) != string(end) {
+			continue
+		}
+		for i := from; i < n.length; i++ {
+			n.wire[i] = lower(n.wire[i])
+		}
+		return
+	}
+}
+
+// starting reports whether a label starts at an offset of the name.
+func (n *foreignName) starting(offset int) bool {
+	for _, start := range n.starts[:n.labels] {
+		if int(start) == offset {
+			return true
+		}
+	}
+	return false
 }
 
 // find looks for the longest end of the name that is known already: from label shared on it stands at offset at. shared is

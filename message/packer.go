@@ -14,6 +14,10 @@ import (
 // 3597 allow it, so that no pointer into the foreign message is left. OPT and TSIG, which are between two servers only,
 // stay behind.
 type Packer struct {
+	// Mixed says that questions were sent in a random letter case. Names in the data of records that end as the question,
+	// letter by letter, have that from there, and are taken over in lower case.
+	Mixed bool
+
 	from     []byte // the foreign message
 	to       []byte // a message of ours in the making; its header is not written
 	question int    // where the records start in both

@@ -170,6 +170,40 @@ func TestPackCompresses(t *testing.T) {
 	}
 }
 
+// TestPackUnmixes checks that the random letter case of a question does not come back in the data of records.
+func TestPackUnmixes(t *testing.T) {
+	const question = "_http._tcp.Web.sVc.cLuStEr."
+	tests := []struct {
+		mixed        bool
+		target, want string
+	}{
+		{true, "A.Web.sVc.cLuStEr.", "A.web.svc.cluster."},
+		{true, "A.B.cLuStEr.", "A.B.cluster."},
+		{true, "A.web.svc.CLUSTER.", "A.web.svc.CLUSTER."},
+		{true, "xcLuStEr.", "xcLuStEr."},
+		{true, "cLuStEr.", "cluster."},
+		{true, ".", "."},
+		{false, "A.Web.sVc.cLuStEr.", "A.Web.sVc.cLuStEr."},
+	}
+	for _, tt := range tests {
+		m := foreign(t, question, dns.TypeSRV, question+" 5 IN SRV 1 2 3 "+tt.target)
+		p := Packer{Mixed: tt.mixed}
+		reply, err := p.Pack(packed(t, m), wireQuestion(t, question, TypeSRV), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, r := asked(t, m, nil)
+		r.Take(reply)
+		got := new(dns.Msg)
+		if err := got.Unpack(r.Finish()); err != nil {
+			t.Fatal(err)
+		}
+		if target := got.Answer[0].(*dns.SRV).Target; target != tt.want {
+			t.Errorf("%s, mixed %t: got %s, want %s", tt.target, tt.mixed, target, tt.want)
+		}
+	}
+}
+
 func TestPackRefuses(t *testing.T) {
 	const (
 		head     = "0000 8180 0001 0001 0000 0000 "
