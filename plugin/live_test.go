@@ -3,6 +3,8 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -120,6 +122,68 @@ func TestReplaceKeepsReplies(t *testing.T) {
 	if _, err := exchange("udp", l.at(here), "www.example."); origin.Asked.Load() != 2 || err != nil {
 		t.Errorf("with another cache the origin was asked %d times in all, %v", origin.Asked.Load(), err)
 	}
+}
+
+// TestReplaceKeepsEndpoints: /health, /ready and /metrics answer every request while the Corefile changes, and /ready for
+// those directives that are in it by then.
+func TestReplaceKeepsEndpoints(t *testing.T) {
+	health, ready, metrics := freeAddress(t), freeAddress(t), freeAddress(t)
+	text := ".:0 {\nbind 127.0.0.1\nwhoami\nhealth " + health + "\nready " + ready + "\nprometheus " + metrics + "\n}\n"
+	waiting := strings.Replace(text, "whoami", "kubernetes cluster.local {\nendpoint http://127.0.0.1:1\nstartup_timeout 0s\n}", 1)
+	l := live(t, text)
+	get := func(url string) string {
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		response, err := client.Get("http://" + url)
+		if err != nil {
+			return err.Error()
+		}
+		defer response.Body.Close()
+		return response.Status
+	}
+	ending := make(chan struct{})
+	var asking sync.WaitGroup
+	var answers atomic.Int64
+	for _, url := range []string{health + "/health", metrics + "/metrics"} {
+		asking.Go(func() {
+			for {
+				if got := get(url); got != "200 OK" {
+					t.Errorf("%s: %s", url, got)
+				}
+				answers.Add(1)
+				select {
+				case <-ending:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for i := range 10 {
+		want := "200 OK"
+		if i%2 == 0 {
+			l.change(t, strings.Replace(waiting, "health "+health, "health "+health+" {\nlameduck 1s\n}", 1))
+			want = "503 Service Unavailable"
+		} else {
+			l.change(t, text)
+		}
+		if got := get(ready + "/ready"); got != want {
+			t.Errorf("/ready says %s, want %s", got, want)
+		}
+	}
+	close(ending)
+	asking.Wait()
+	t.Logf("%d answers", answers.Load())
+}
+
+// freeAddress is one of the loopback interface that nothing listens on.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // corefiles are some that differ in everything that can be different, over one cluster and one upstream. The first
