@@ -34,8 +34,23 @@ func (d *desired) change(c proxy.RouteChange) bool {
 	d.routes[c.New.Frontend] = c.New
 	delete(d.gone, c.New.Frontend)
 	// A route that begins finds flows that went nowhere: their clients were there first.
-	return c.Old == nil || loses(c.Old.Serving, c.New.Serving)
+	return c.Old == nil || loses(c.Old.Serving, c.New.Serving) ||
+		slices.ContainsFunc(c.New.Serving, func(e netip.AddrPort) bool { return agrees(c.Old, e) && !agrees(c.New, e) })
 }
+
+// agrees reports whether a flow to an endpoint agrees with a route.
+//
+// Over UDP, a question to a DNS server is a conversation of its own, whatever port it comes from. So flows leave a DNS server
+// as soon as others are chosen in its place, while it still answers: one that ends takes no question with it. All other
+// flows may stay until their endpoint does not serve any more (KEP-1669).
+func agrees(r *proxy.Route, e netip.AddrPort) bool {
+	if isDNS(r) && len(r.Endpoints) > 0 {
+		return slices.Contains(r.Endpoints, e) || slices.Contains(r.Local, e)
+	}
+	return slices.Contains(r.Serving, e)
+}
+
+func isDNS(r *proxy.Route) bool { return r.Protocol == cluster.UDP && r.Port == 53 }
 
 // loses reports whether something in old is missing in new.
 func loses(old, new []netip.AddrPort) bool {
@@ -67,7 +82,7 @@ func (d *desired) contradicts(f *flow, isLocal func(netip.Addr) bool) bool {
 	}
 	switch {
 	case r != nil:
-		return !slices.Contains(r.Serving, f.endpoint)
+		return !agrees(r, f.endpoint)
 	case f.status&translated == 0:
 		return false
 	case old != nil:

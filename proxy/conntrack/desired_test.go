@@ -162,3 +162,44 @@ func TestRoutesThatEndedAreKeptUntilLookedFor(t *testing.T) {
 		t.Errorf("after the looks: pending %v, gone %v, want what ended while they were taken", f.pending(), f.desired.gone)
 	}
 }
+
+// TestFlowsLeaveADNSServerAtOnce has flows of DNS questions agree with what new ones would get only, and all others with
+// whatever serves.
+func TestFlowsLeaveADNSServerAtOnce(t *testing.T) {
+	r := route(cluster.UDP, "10.96.0.10:53", "10.1.0.1:53")
+	r.Serving = endpoints("10.1.0.1:53", "10.1.0.2:53")
+	leaving, none := *r, *r
+	none.Endpoints = nil
+	tcp, other := *r, *r
+	tcp.Protocol, other.Port = cluster.TCP, 443
+	split := *r
+	split.Local = endpoints("10.1.0.2:53")
+	for _, c := range []struct {
+		name string
+		r    *proxy.Route
+		want bool
+	}{
+		{"another is chosen", &leaving, false},
+		{"none is chosen", &none, true},
+		{"TCP", &tcp, true},
+		{"another port", &other, true},
+		{"chosen for clients from outside", &split, true},
+	} {
+		if got := agrees(c.r, r.Serving[1]); got != c.want {
+			t.Errorf("%s: a flow agrees: %t, want %t", c.name, got, c.want)
+		}
+		if c.want != (len(servers(c.r)) == 0) {
+			t.Errorf("%s: late answers are expected of %v", c.name, servers(c.r))
+		}
+	}
+	d := desired{routes: map[proxy.Frontend]*proxy.Route{}, gone: map[proxy.Frontend]*proxy.Route{}}
+	both := *r
+	both.Endpoints = r.Serving
+	d.change(proxy.RouteChange{New: &both})
+	if !d.change(proxy.RouteChange{Old: &both, New: &leaving}) {
+		t.Error("nobody looks for the flows of a DNS server that leaves")
+	}
+	if d.change(proxy.RouteChange{Old: &leaving, New: &both}) {
+		t.Error("flows are looked for where a DNS server is there again")
+	}
+}

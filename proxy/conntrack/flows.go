@@ -26,6 +26,8 @@ type Flows struct {
 	links *netlink.Handle // for the node's own addresses
 
 	mu      sync.Mutex
+	late    *late
+	unsure  bool // what late has is not known to be what it ought to have
 	desired desired
 	looks   int // how often Run is to look
 	asked   int // how often somebody has asked it to
@@ -54,7 +56,12 @@ func Open() (*Flows, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open conntrack: %w", err), conn.Close())
 	}
-	return &Flows{conn: conn, links: links, wake: make(chan struct{}, 1), desired: desired{
+	late, err := newLate()
+	if err != nil {
+		links.Close()
+		return nil, errors.Join(fmt.Errorf("open conntrack: %w", err), conn.Close())
+	}
+	return &Flows{conn: conn, links: links, late: late, wake: make(chan struct{}, 1), desired: desired{
 		routes: map[proxy.Frontend]*proxy.Route{}, gone: map[proxy.Frontend]*proxy.Route{},
 	}}, nil
 }
@@ -62,7 +69,7 @@ func Open() (*Flows, error) {
 // Close ends the connection to the kernel, after Run.
 func (f *Flows) Close() error {
 	f.links.Close()
-	return f.conn.Close()
+	return errors.Join(f.late.close(), f.conn.Close())
 }
 
 // Sync says all that is wanted. Installed are the routes that the kernel had before, as proxy.Kernel's Read tells them at a
@@ -85,7 +92,24 @@ func (f *Flows) Sync(installed []*proxy.Route, w *proxy.Wanted) {
 	for _, r := range before {
 		f.end(r)
 	}
+	f.translateAll(before)
 	f.look()
+}
+
+// translateAll has late answers translated as the routes want it, after those that were wanted before.
+func (f *Flows) translateAll(before map[proxy.Frontend]*proxy.Route) {
+	var changes []proxy.RouteChange
+	for frontend, r := range before {
+		if isDNS(r) && f.desired.routes[frontend] == nil {
+			changes = append(changes, proxy.RouteChange{Old: r})
+		}
+	}
+	for frontend, r := range f.desired.routes {
+		if isDNS(r) {
+			changes = append(changes, proxy.RouteChange{Old: before[frontend], New: r})
+		}
+	}
+	f.unsure = f.late.apply(changes) != nil // Reconcile tries again, and reports
 }
 
 // end notes that there was a route, if there is none any more.
@@ -102,7 +126,10 @@ func (f *Flows) Apply(c *proxy.Changes) {
 	if c.Node != nil {
 		f.desired.node = *c.Node
 	}
-	suspect := false
+	if !f.unsure {
+		f.unsure = f.late.apply(c.Routes) != nil
+	}
+	suspect := f.unsure
 	for _, r := range c.Routes {
 		suspect = f.desired.change(r) || suspect
 	}
@@ -160,13 +187,17 @@ func (f *Flows) pending() bool {
 func (f *Flows) Reconcile(report func(Pass)) {
 	f.mu.Lock()
 	asked := f.asked
+	err := f.settle()
 	gone := make(map[proxy.Frontend]*proxy.Route, len(f.desired.gone))
 	for frontend, r := range f.desired.gone {
 		gone[frontend] = r
 	}
 	f.mu.Unlock()
 
-	failed := false
+	failed := err != nil
+	if failed {
+		report(Pass{Family: "IPv4", Err: err})
+	}
 	for _, family := range []struct {
 		name   string
 		number uint8
@@ -179,6 +210,20 @@ func (f *Flows) Reconcile(report func(Pass)) {
 	if !failed {
 		f.looked(asked, gone)
 	}
+}
+
+// settle tries again to have late answers translated, if that failed.
+func (f *Flows) settle() error {
+	if !f.unsure {
+		return nil
+	}
+	var all []proxy.RouteChange
+	for _, r := range f.desired.routes {
+		all = append(all, proxy.RouteChange{New: r})
+	}
+	err := f.late.apply(all)
+	f.unsure = err != nil
+	return err
 }
 
 // looked notes that a look succeeded that began when it had been asked for so often, and these routes had ended.

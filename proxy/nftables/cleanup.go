@@ -12,10 +12,10 @@ import (
 	"github.com/waypost/waypost/proxy/nfnetlink"
 )
 
-// Cleanup takes away this program's tables and what RemoveKubeProxy does. What is not there is no error.
+// Cleanup takes away this program's tables, package conntrack's among them, and what RemoveKubeProxy does. What is not there is no error.
 func (t *Tables) Cleanup() (left []string, err error) {
 	t.synced = false
-	return t.remove(t.table, kubeProxyTable)
+	return t.remove(t.table, t.table+"-late", kubeProxyTable)
 }
 
 // RemoveKubeProxy takes away what kube-proxy has left behind, once this program routes in its place: its nftables tables, and
