@@ -35,7 +35,7 @@ func TestCheck(t *testing.T) {
 		{"trap", "", 0, warning + "trap: it can be served: 1 warning\n", ""},
 		{"-strict trap", "", 1, warning + "trap: it can be served: 1 warning\n", ""},
 		{"bad", "", 1, mistake + "bad: it cannot be served: 1 error\n", ""},
-		{"stdin", files["good"], 0, "stdin: it can be served\n", ""},
+		{"stdin", files["good"], 0, "/dev/stdin: it can be served\n", ""},
 		{"", "", 0, "Corefile: it can be served\n\n   1  server block for ., asked at dns://:53\n", ""},
 		{"--diff good good", "", 0, "good and good mean the same\n", ""},
 		{"--diff good trap", "", 0, warning + "trap in place of good:\n\nserver block for . at dns://:53\n  cache is new (line 2)\n", ""},

@@ -23,7 +23,11 @@ func findCorefile(conf string, port uint16, stdin *os.File) corefile {
 	c := corefile{name: conf, port: port}
 	switch conf {
 	case "stdin":
-		c.read = sync.OnceValues(func() ([]byte, error) { return readPipe(stdin) })
+		if c.name = "/dev/stdin"; piped(stdin) {
+			c.read = sync.OnceValues(func() ([]byte, error) { return io.ReadAll(stdin) })
+			break
+		}
+		fallthrough // as in CoreDNS, a terminal or nothing is no Corefile
 	case "":
 		c.name = "Corefile"
 		c.read = func() ([]byte, error) {
@@ -44,16 +48,10 @@ func fixed(name string, text []byte, port uint16) corefile {
 	return corefile{name: name, port: port, read: func() ([]byte, error) { return text, nil }}
 }
 
-// readPipe reads standard input if a pipe or file is there, and nothing from a terminal.
-func readPipe(stdin *os.File) ([]byte, error) {
+// piped reports whether standard input is a pipe or a file.
+func piped(stdin *os.File) bool {
 	info, err := stdin.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if info.Mode()&os.ModeCharDevice != 0 {
-		return nil, errors.New("standard input is not a pipe")
-	}
-	return io.ReadAll(stdin)
+	return err == nil && info.Mode()&os.ModeCharDevice == 0
 }
 
 // builtIn is what is served where there is no Corefile, or an empty one.

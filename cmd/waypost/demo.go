@@ -45,6 +45,8 @@ func runDemo(args []string) int {
 		return exitOK
 	case err != nil:
 		return exitUsage
+	case o.wrong != nil:
+		return o.fail(o.wrong)
 	case len(o.extra) > 0 || o.conf != "":
 		return o.fail(errors.New("the demo has its own Corefile: waypost demo takes no -conf and no arguments"))
 	}

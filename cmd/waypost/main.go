@@ -45,6 +45,8 @@ func run(args []string) int {
 		return exitOK
 	case err != nil:
 		return exitUsage
+	case o.wrong != nil:
+		return o.fail(o.wrong)
 	case len(o.extra) > 0:
 		return o.fail(fmt.Errorf("extra command line arguments: %s", o.extra))
 	case o.version:
@@ -68,6 +70,7 @@ type options struct {
 	version  bool
 	format   journal.Format
 	extra    []string // what is left of the command line
+	wrong    error    // a value that cannot be used; with CoreDNS that is no matter of usage
 	messages io.Writer
 }
 
@@ -84,8 +87,10 @@ func parseFlags(args []string, port uint16, stderr io.Writer) (options, error) {
 	flags.BoolVar(&o.version, "version", false, "print the version and exit")
 	setPort := func(text string) error {
 		n, err := strconv.ParseUint(text, 10, 16)
-		o.port = uint16(n)
-		return err
+		if o.port = uint16(n); err != nil {
+			o.wrong = fmt.Errorf("address %s: invalid port", text)
+		}
+		return nil
 	}
 	flags.Func("dns.port", fmt.Sprintf("`PORT` of zones that name none (default %d)", port), setPort)
 	flags.Func("p", "the same as -dns.port", setPort)
@@ -96,7 +101,7 @@ func parseFlags(args []string, port uint16, stderr io.Writer) (options, error) {
 		case "json":
 			o.format = journal.JSON
 		default:
-			return fmt.Errorf("unknown log format %q: expected text or json", text)
+			o.wrong = fmt.Errorf("unknown log format %q: expected text or json", text)
 		}
 		return nil
 	})
