@@ -83,6 +83,7 @@ type process struct {
 	checks  *health.Checks
 	metrics *metrics.Metrics
 	keeper  *keeper.Keeper
+	ballast []byte        // until there are routes
 	prober  *probe.Prober // nil where nobody is to be asked
 }
 
@@ -90,7 +91,7 @@ type process struct {
 func serve(ctx context.Context, c *config.Command, k node, out io.Writer) error {
 	j := newJournal(c.Settings, out)
 	defer j.Close()
-	p := &process{command: c, settings: c.Settings, kernel: k, log: j.Logger("")}
+	p := &process{command: c, settings: c.Settings, kernel: k, log: j.Logger(""), ballast: make([]byte, ballastSize)}
 	if err := p.build(); err != nil {
 		return err
 	}
@@ -152,7 +153,7 @@ func (p *process) build() error {
 	p.keeper = keeper.New(keeper.Options{
 		Plan: p.plan, Kernel: p.kernel, State: p.state, Checks: p.checks, Metrics: p.metrics, Log: p.log, RetryMax: s.SyncPeriod,
 		Flows: p.kernel.flows, Installed: installed,
-		Begun: debug.FreeOSMemory, // the lists of a large cluster have left much garbage, and there is little to do from now on
+		Begun: p.begun,
 	})
 	if len(p.command.ProbeDNS) == 0 {
 		return nil
@@ -165,6 +166,16 @@ func (p *process) build() error {
 		},
 	})
 	return err
+}
+
+// ballastSize lets half as much garbage wait, in bytes, while a cluster is listed: what lives is little at first, and the
+// collector would run for every few megabytes. Nobody writes to the ballast, so it is memory in name only.
+const ballastSize = 64 << 20
+
+// begun gives back the memory that it took to begin: from now on there is little to do.
+func (p *process) begun() {
+	p.ballast = nil
+	debug.FreeOSMemory()
 }
 
 // live runs all parts and returns when they have ended: with ctx, or with the first of them that cannot go on.
