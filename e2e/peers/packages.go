@@ -17,6 +17,7 @@ var Packages = map[string]string{
 	"etcd":                "etcd-server",
 	"gcc":                 "gcc libc6-dev",
 	"knotd":               "knot",
+	"iptables-nft":        "iptables",
 	"kubectl":             "kubernetes-client",
 	"musl-gcc":            "musl-tools",
 	"nft":                 "nftables",

@@ -58,6 +58,15 @@ func Here(name string) (*Space, error) {
 	return &Space{Name: name, file: file}, nil
 }
 
+// ThisSpace is the namespace that the program runs in, but for the threads that Do uses: the first thread may be one of them.
+func ThisSpace(name string) (*Space, error) {
+	file, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return nil, fmt.Errorf("find the network namespace of the program: %w", err)
+	}
+	return &Space{Name: name, file: file}, nil
+}
+
 // Close lets go of the namespace.
 func (s *Space) Close() error { return s.file.Close() }
 
