@@ -7,7 +7,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.revision=$(COMMIT)
 # A module of its own for each part whose dependencies the others shall not have.
 MODULES = $(patsubst %/go.mod,%,$(wildcard e2e/go.mod e2e/deploy/go.mod bench/go.mod deploy/image/go.mod))
 
-.PHONY: run test e2e bench bench-large lint build image image-root
+.PHONY: run test e2e e2e-kernel bench bench-large lint build image image-root
 
 run: build ## serve the demo's cluster on 127.0.0.1:1053
 	@tools/need dig bind9-dnsutils || true
@@ -26,6 +26,7 @@ e2e: ## the tests against a real Kubernetes and real peers; as root, or where us
 NOT_IN_VM = TestCleanupLeavesNothingBehind|TestKubeProxysLeftovers
 
 e2e-kernel: ## the companion's packets on Debian's own kernel, 6.1, in an emulated machine
+	@mkdir -p .cache/vm
 	cd e2e && CGO_ENABLED=0 $(GO) test -c -o ../.cache/vm/route.test ./route
 	tools/vm .cache/vm/route.test -test.v -test.timeout 40m -test.skip '$(NOT_IN_VM)'
 
