@@ -228,7 +228,7 @@ func (a *alive) answers(t *testing.T) {
 	}
 }
 
-// step is a signal, and the line to wait for then; "" is none.
+// step is a signal, of which 0 is none, and the line to wait for then; "" is none.
 type step struct {
 	signal syscall.Signal
 	says   string
@@ -284,8 +284,8 @@ func TestProcessLives(t *testing.T) {
 		{"a pipe", "-conf stdin", served, nil, banner, []step{{syscall.SIGTERM, ""}}},
 		{"no pipe", "-conf stdin", "", map[string]string{"Corefile": served}, banner, []step{{syscall.SIGTERM, ""}}},
 		{"./Corefile", "", "", map[string]string{"Corefile": served}, banner, []step{{syscall.SIGTERM, ""}}},
-		{"no Corefile", "-p " + processPort, "", nil, banner, []step{{syscall.SIGTERM, ""}}},
-		{"an empty one", "-p " + processPort, "", map[string]string{"Corefile": "# nothing\n"}, banner, []step{{syscall.SIGTERM, ""}}},
+		{"no Corefile", "-p " + processPort, "", nil, banner, []step{{0, "[INFO] 127"}, {syscall.SIGTERM, ""}}},
+		{"an empty one", "-p " + processPort, "", map[string]string{"Corefile": "# nothing\n"}, banner, []step{{0, "[INFO] 127"}, {syscall.SIGTERM, ""}}},
 		{"zones and addresses", "-dns.port " + processPort + " -conf good", "", map[string]string{"good": zones}, banner, []step{{syscall.SIGTERM, ""}}},
 		{"quiet", "-quiet -conf good", "", map[string]string{"good": strings.Replace(served, "whoami", "whoami\n import none/*", 1)}, "[WARNING]", []step{{syscall.SIGQUIT, ""}}},
 	}
