@@ -79,13 +79,19 @@ func (p *port) sendAgain(q *pending) {
 	}
 }
 
+// receive receives a datagram, or what ICMP says of an earlier question. A send may have met that; it goes on waking the
+// poller until it is taken off the socket's error queue.
 func (p *port) receive(buffer []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.fd < 0 {
 		return 0, unix.EAGAIN
 	}
-	return receiveNow(p.fd, buffer)
+	n, err := receiveNow(p.fd, buffer)
+	if err == unix.EAGAIN {
+		err = errorNow(p.fd)
+	}
+	return n, err
 }
 
 // close closes the socket. The caller holds p.mu. Its number may be another socket's at once, so that nobody else uses it

@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"encoding/binary"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +27,27 @@ func receiveNow(fd int, buffer []byte) (int, error) {
 		return 0, errno
 	}
 	return int(n), nil
+}
+
+// errorNow takes the first error off a socket's error queue (IP_RECVERR, see ip(7)), and returns that, or EAGAIN if there
+// is none.
+func errorNow(fd int) error {
+	var control [512]byte
+	_, n, _, _, err := unix.Recvmsg(fd, nil, control[:], unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+	if err != nil {
+		return err
+	}
+	for rest := control[:n]; len(rest) > 0; {
+		header, data, remainder, err := unix.ParseOneSocketControlMessage(rest)
+		if err != nil {
+			break
+		}
+		if recvErr := header.Type == unix.IP_RECVERR || header.Type == unix.IPV6_RECVERR; recvErr && len(data) >= 4 {
+			return syscall.Errno(binary.NativeEndian.Uint32(data)) // ee_errno of struct sock_extended_err
+		}
+		rest = remainder
+	}
+	return unix.EPROTO
 }
 
 // pollNow returns how many events there are.
