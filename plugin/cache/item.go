@@ -23,8 +23,9 @@ type item struct {
 	ttl       uint32    // seconds that it is good for
 	stored    time.Time // since when
 
-	notBefore atomic.Int64 // when it may be asked for again, in Unix nanoseconds; 0 is at once
-	asked     atomic.Int64 // when it was last asked for, in Unix nanoseconds, for Prefetch
+	// Times in nanoseconds since stored: whoever sets the machine's clock does not change how long ago that is.
+	notBefore atomic.Int64 // when it may be asked for again; 0 is at once
+	asked     atomic.Int64 // when it was last asked for, for Prefetch
 	hits      atomic.Int64 // how often without a pause
 }
 
@@ -39,14 +40,17 @@ func (i *item) left(now time.Time) int {
 	return int(i.ttl) - int(max(0, now.Sub(i.stored))/time.Second)
 }
 
+// age is how long ago it was stored, in nanoseconds.
+func (i *item) age(now time.Time) int64 { return int64(now.Sub(i.stored)) }
+
 // ready reports whether it can be asked for again: nobody is doing so, and the last failure is long enough ago.
-func (i *item) ready(now time.Time) bool { return now.UnixNano() >= i.notBefore.Load() }
+func (i *item) ready(now time.Time) bool { return i.age(now) >= i.notBefore.Load() }
 
 // begin reports whether it is for the caller to ask for the item again. finish has to follow; without it the next one may
 // begin after a while.
 func (i *item) begin(now time.Time) bool {
 	at := i.notBefore.Load()
-	return now.UnixNano() >= at && i.notBefore.CompareAndSwap(at, now.Add(mostRefresh).UnixNano())
+	return i.age(now) >= at && i.notBefore.CompareAndSwap(at, i.age(now)+int64(mostRefresh))
 }
 
 // mostRefresh is how long a question to the steps behind can take, and some more.
@@ -54,13 +58,14 @@ const mostRefresh = 15 * time.Second
 
 // finish ends what begin has begun. It can be tried again after a pause.
 func (i *item) finish(now time.Time, pause time.Duration) {
-	i.notBefore.Store(now.Add(pause).UnixNano())
+	i.notBefore.Store(i.age(now) + int64(pause))
 }
 
 // popular counts a question, and reports whether there have been so many without a pause.
 func (i *item) popular(p *Prefetch, now time.Time) bool {
-	before := i.asked.Swap(now.UnixNano())
-	if now.UnixNano()-before > int64(p.Gap) {
+	age := i.age(now)
+	before := i.asked.Swap(age)
+	if age-before > int64(p.Gap) {
 		i.hits.Store(1)
 		return p.Amount <= 1
 	}
@@ -69,7 +74,7 @@ func (i *item) popular(p *Prefetch, now time.Time) bool {
 
 // inherit takes over how popular the item was that i replaces.
 func (i *item) inherit(old *item) {
-	i.asked.Store(old.asked.Load())
+	i.asked.Store(old.asked.Load() - old.age(i.stored))
 	i.hits.Store(old.hits.Load())
 }
 

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -108,7 +109,7 @@ type verifying struct {
 	q      *message.Query
 	r      *message.Reply
 	resume func(message.Verdict)
-	timer  *time.Timer
+	timer  *time.Timer // nil before limit
 }
 
 // Wait implements server.Waiter: a query whose stale reply is to be verified waits for the new one, but not for too long.
@@ -122,10 +123,10 @@ func (c *Cache) Wait(q *message.Query, r *message.Reply, resume func(message.Ver
 		v.answer(&k, now)
 		return
 	}
-	c.waiting.add(k.hash, v)
-	v.timer = time.AfterFunc(c.options.Stale.Timeout, v.late)
 	c.counters(q).prefetches.Add(1)
+	c.waiting.add(k.hash, v)
 	q.Resolver.Refresh(q)
+	c.waiting.limit(v, c.options.Stale.Timeout) // from now on: q is another's once it has its answer, and Refresh reads it
 }
 
 // late answers with what there is, if nobody else has done so.
@@ -141,7 +142,9 @@ func (v *verifying) late() {
 // wake answers those who have waited for a question.
 func (c *Cache) wake(k *key, now time.Time) {
 	for _, v := range c.waiting.take(k.hash) {
-		v.timer.Stop()
+		if v.timer != nil {
+			v.timer.Stop()
+		}
 		v.answer(k, now)
 	}
 }
@@ -164,6 +167,15 @@ func (w *waiting) add(key uint64, v *verifying) {
 		w.byKey = make(map[uint64][]*verifying)
 	}
 	w.byKey[key] = append(w.byKey[key], v)
+}
+
+// limit has one of them, if it still waits, wait no longer than that.
+func (w *waiting) limit(v *verifying, most time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if slices.Contains(w.byKey[v.hash], v) {
+		v.timer = time.AfterFunc(most, v.late)
+	}
 }
 
 // take takes all who wait under a key.

@@ -252,6 +252,59 @@ func TestVerifyTimeout(t *testing.T) {
 	b.www(second, 0, 0)
 }
 
+// eager is a Resolver that looks at what the cache holds while the question is asked for.
+type eager struct {
+	*bench
+	look func()
+}
+
+func (e eager) Refresh(q *message.Query) {
+	e.look()
+	e.bench.Refresh(q)
+}
+
+// TestVerifyInTime: the time of a query that waits begins when its question has been copied. Before that an answer would
+// give the query to somebody else.
+func TestVerifyInTime(t *testing.T) {
+	b := start(t, "cache {\nserve_stale 1h verify 1ms\n}")
+	b.says(one)
+	b.www(first, 1, 0)
+	b.pass(61 * time.Second)
+	q, looked := b.query("www.example.", dns.TypeA), false
+	q.Resolver = eager{b, func() {
+		for _, waiting := range b.cache.waiting.byKey {
+			looked = len(waiting) == 1 && waiting[0].timer == nil
+		}
+	}}
+	c := &client{b, plugintest.Begin(q), make(chan message.Verdict, 1)}
+	b.cache.Wait(q, c.r, func(v message.Verdict) { c.done <- v })
+	if !looked {
+		t.Error("the time runs before the question is asked for")
+	}
+	c.expect(old)
+}
+
+// TestClockSetBack: an old reply is asked for again however the machine's clock is set meanwhile.
+func TestClockSetBack(t *testing.T) {
+	b := start(t, "cache {\nserve_stale 1h\nprefetch 2 1m\n}")
+	b.clock = time.Now()
+	b.says(one)
+	b.www(first, 1, 0)
+	b.pass(61 * time.Second)
+	b.says("SERVFAIL")
+	b.www(old, 0, 1)
+	b.refreshed()
+	b.pass(10 * time.Second)
+	b.clock = plugintest.SetBack(b.clock, time.Hour)
+	b.www(old, 0, 1)
+	b.says(two)
+	b.refreshed()
+	b.www(second, 0, 0)
+	b.pass(59 * time.Second)
+	b.clock = plugintest.SetBack(b.clock, time.Hour)
+	b.www("NOERROR / 0 www.example. 1 A 192.0.2.2", 0, 1)
+}
+
 // TestVerifyOvertaken: what has become fresh before the query could wait is given.
 func TestVerifyOvertaken(t *testing.T) {
 	b := start(t, "cache {\nserve_stale 1h verify 1h\n}")

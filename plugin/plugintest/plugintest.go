@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
+	"time"
+	"unsafe"
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
@@ -113,4 +115,17 @@ func Message(t testing.TB, r *message.Reply) *dns.Msg {
 		t.Fatalf("unpack the reply: %v", err)
 	}
 	return m
+}
+
+// SetBack is the time that time.Now would give at t if the machine's clock had been set back by d just before: it is d
+// earlier, and not before any other time that time.Now gave until t.
+func SetBack(t time.Time, d time.Duration) time.Time {
+	back := t.Add(-d)
+	monotonic := &(*struct { // as time.Time has been since Go 1.9
+		wall uint64
+		ext  int64
+		loc  *time.Location
+	})(unsafe.Pointer(&back)).ext
+	*monotonic += int64(d)
+	return back
 }
