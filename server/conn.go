@@ -27,8 +27,9 @@ type conn struct {
 	place   *list.Element // on one of the listener's lists; guarded by the listener's mutex
 	touched time.Time     // when it was last moved to the end of its list
 
+	opened   time.Time
 	messages int       // complete ones so far, 0 or 1 is all that matters
-	asked    time.Time // when the last of them came; before the first, when the connection did
+	asked    time.Time // when the last of them came; before the first, opened
 	last     time.Time // after the server's end has begun: until when to read
 	kept     []byte    // the beginning of a message that has not come whole
 	skip     int       // bytes still to come of a message that is longer than maxRequest
@@ -37,13 +38,14 @@ type conn struct {
 	gotErr   error
 
 	due      atomic.Int32  // parked queries that have no answer yet
-	answered atomic.Int64  // when the last of them got it, in Unix nanoseconds
+	answered atomic.Int64  // when the last of them got it, in nanoseconds since opened: clocks are set, too
 	slots    chan struct{} // filled by each of them, at most Limits.ParkedPerConn; nil before the first
 	waiting  sync.WaitGroup
 }
 
 func newConn(l *tcpListener, tcp *net.TCPConn, raw syscall.RawConn, shard int) *conn {
-	c := &conn{listener: l, tcp: tcp, raw: raw, shard: shard, asked: time.Now()}
+	now := time.Now()
+	c := &conn{listener: l, tcp: tcp, raw: raw, shard: shard, opened: now, asked: now}
 	c.from, c.local = addrPort(tcp.RemoteAddr()), addrPort(tcp.LocalAddr())
 	c.read = c.readNow
 	return c
@@ -94,7 +96,7 @@ func (c *conn) deadline() time.Time {
 		return time.Now().Add(limits.Idle)
 	}
 	since := c.asked
-	if answered := time.Unix(0, c.answered.Load()); answered.After(since) {
+	if answered := c.opened.Add(time.Duration(c.answered.Load())); answered.After(since) {
 		since = answered
 	}
 	return since.Add(limits.Idle)
@@ -238,7 +240,7 @@ func (c *conn) sendLate(p *parked, answer []byte) {
 		c.tcp.Close()
 	}
 	p.free(answer)
-	c.answered.Store(time.Now().UnixNano())
+	c.answered.Store(int64(time.Since(c.opened)))
 	c.due.Add(-1)
 	<-c.slots
 }

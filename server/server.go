@@ -297,10 +297,10 @@ func (q *quota) take() bool {
 func (q *quota) give() { q.taken.Add(-1) }
 
 // complaint keeps a cause of trouble from filling the log.
-type complaint struct{ last atomic.Int64 }
+type complaint struct{ last atomic.Pointer[time.Time] }
 
 // due reports whether a second has passed since it last said so.
 func (c *complaint) due(now time.Time) bool {
 	last := c.last.Load()
-	return now.UnixNano()-last >= int64(time.Second) && c.last.CompareAndSwap(last, now.UnixNano())
+	return (last == nil || now.Sub(*last) >= time.Second) && c.last.CompareAndSwap(last, &now)
 }
