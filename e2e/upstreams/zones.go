@@ -29,7 +29,7 @@ func Names() []string {
 		"", "ns", "www", "www", "www", "alias", "chain-1", "chain-2", "chain-5", "chain-9", "dangling", "circle-1", "circle-2", "self", "away",
 		"away-wild", "over512", "over1232", "over4096", "txt", "bigtxt", "zero", "one", "five", "long", "longest", "x.wild", "y.x.wild", "wild",
 		"own.wild", "x.wild-alias", "mx", "_http._tcp.srv", "srv", "b.ent", "ent", "a.b.ent", "caa", "web", "naptr", "hinfo", "mixed.Case", "ptr",
-		"v4", "v6", "same-1", "same-2", "nosuch", "a.nosuch", "x.www", "under_score", "*", "*.wild", "a\\.b", "dname", "x.dname", "unknown", "tlsa",
+		"v4", "v6", "same-1", "same-2", "nosuch", "a.nosuch", "x.www", "under_score", "*", "*.wild", "a\\.b", "dname", "unknown", "tlsa",
 	}
 }
 

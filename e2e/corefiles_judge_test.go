@@ -1,0 +1,173 @@
+package e2e
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"github.com/waypost/waypost/e2e/compare"
+	"github.com/waypost/waypost/e2e/question"
+)
+
+// shown is how many differences are printed in full.
+const shown = 8
+
+// verdicts are what came of a file's questions.
+type verdicts struct {
+	asked       int
+	departures  map[string]int // how often each made a difference
+	differences []mismatch
+}
+
+// mismatch is an answer of Waypost that is neither CoreDNS's nor what a departure says.
+type mismatch struct {
+	reply
+	what string
+	want *compare.Answer
+	last *compare.Answer // the other that would have been right
+}
+
+// judge holds the replies to the questions about a file against each other.
+func (f *corefile) judge(replies []reply, reference *reference) (*verdicts, error) {
+	v := &verdicts{asked: len(replies), departures: map[string]int{}}
+	for i := range replies {
+		r := &replies[i]
+		if r.failed != nil {
+			v.differences = append(v.differences, mismatch{*r, r.failed.Error(), r.coredns, nil})
+			continue
+		}
+		wants, err := f.wants(r, reference)
+		if err != nil {
+			return nil, err
+		}
+		v.note(r, wants)
+	}
+	return v, nil
+}
+
+// note takes the reply for right if it is one of the wanted ones.
+func (v *verdicts) note(r *reply, wants []want) {
+	var first string
+	for i, w := range wants {
+		what := differs(r, w.Answer)
+		if what == "" {
+			for _, name := range w.applied {
+				v.departures[name]++
+			}
+			return
+		}
+		if i == 0 {
+			first = what
+		}
+	}
+	v.differences = append(v.differences, mismatch{*r, first, wants[0].Answer, wants[len(wants)-1].Answer})
+}
+
+// trouble reports whether one of the servers failed to answer, or to find an answer.
+func (m mismatch) trouble() bool {
+	return m.failed == nil && (m.last != nil && m.last.Rcode == dns.RcodeServerFailure || m.coredns.None || m.waypost.None || m.coredns.Rcode == dns.RcodeServerFailure || m.waypost.Rcode == dns.RcodeServerFailure)
+}
+
+// troubled are the questions that met trouble.
+func (v *verdicts) troubled() []question.Question {
+	var questions []question.Question
+	for _, d := range v.differences {
+		if d.trouble() {
+			questions = append(questions, *d.Question)
+		}
+	}
+	return questions
+}
+
+func (v *verdicts) add(w *verdicts) {
+	v.asked += w.asked
+	v.differences = append(v.differences, w.differences...)
+	for name, n := range w.departures {
+		v.departures[name] += n
+	}
+}
+
+// differs names what differs, "" if nothing does. Letter case is that of whoever asked first where an answer was kept, so
+// it does not count.
+func differs(r *reply, wanted *compare.Answer) string {
+	if r.waypost.None || wanted.None {
+		return compare.Difference(wanted, r.waypost)
+	}
+	if err := r.waypost.Ordered(); err != nil {
+		return err.Error()
+	}
+	want, got := wanted.Clone(), r.waypost.Clone()
+	for i := range want.Sections {
+		fold(want.Sections[i])
+		fold(got.Sections[i])
+		count(want.Sections[i], got.Sections[i], 2+uint32(r.age.Seconds()))
+	}
+	if want.Flags&got.Flags&bitTC != 0 { // which records are left is chance
+		want.Sections, got.Sections = [3][]compare.Record{}, [3][]compare.Record{}
+	}
+	return compare.Difference(want, got)
+}
+
+// named are the types whose data holds nothing with a letter case but names.
+var named = []uint16{dns.TypeCNAME, dns.TypeNS, dns.TypeMX, dns.TypeSOA, dns.TypePTR, dns.TypeSRV, dns.TypeDNAME, dns.TypeNSEC, dns.TypeRRSIG}
+
+func fold(records []compare.Record) {
+	for i := range records {
+		records[i].Owner = strings.ToLower(records[i].Owner)
+		if slices.Contains(named, records[i].Type) || strings.Contains(records[i].Data, `\# `) { // whose text begins with its owner
+			records[i].Data = strings.ToLower(records[i].Data)
+		}
+	}
+}
+
+// count gives the wanted records the TTLs of the received ones where those are as good: caches count down, one perhaps longer
+// than the other, from when both began with the same.
+func count(want, got []compare.Record, slack uint32) {
+	left := slices.Clone(got)
+	for i := range want {
+		for j, r := range left {
+			if r.Owner == want[i].Owner && r.Type == want[i].Type && r.Data == want[i].Data && max(r.TTL, want[i].TTL)-min(r.TTL, want[i].TTL) <= slack {
+				want[i].TTL = r.TTL
+				left = slices.Delete(left, j, j+1)
+				break
+			}
+		}
+	}
+}
+
+// String is the verdicts as a test prints them.
+func (v *verdicts) String() string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(v.departures)) {
+		fmt.Fprintf(&b, "  %6d departed: %s\n", v.departures[name], name)
+	}
+	kinds := map[string][]mismatch{}
+	for _, d := range v.differences {
+		kind := fmt.Sprintf("%s, %s for %s", d.what, dns.RcodeToString[rcode(d.waypost)], dns.RcodeToString[d.want.Rcode])
+		kinds[kind] = append(kinds[kind], d)
+	}
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		fmt.Fprintf(&b, "  %6d differ in: %s\n", len(kinds[kind]), kind)
+	}
+	for i, kind := range slices.Sorted(maps.Keys(kinds)) {
+		if i == shown {
+			break
+		}
+		d := kinds[kind][0]
+		fmt.Fprintf(&b, "\nkind %d of them; port %d %v: dig %s\n(packet %x)\ndiffers in: %s\n--- wanted\n%v+++ received\n%v", len(kinds[kind]), d.target.port, d.target.binds, d.Question, d.Packet, d.what, d.want, d.waypost)
+		if d.last != d.want {
+			fmt.Fprintf(&b, "--- or\n%v", d.last)
+		}
+	}
+	return b.String()
+}
+
+func rcode(a *compare.Answer) int {
+	if a == nil {
+		return -1
+	}
+	return a.Rcode
+}
