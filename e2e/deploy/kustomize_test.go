@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -59,6 +60,8 @@ func TestVersions(t *testing.T) {
 		"deploy/overlays/companion/kustomization.yaml": `newTag: (\S+)`,
 		"deploy/chart/Chart.yaml":                      `(?m)^appVersion: (\S+)$`,
 		"deploy/image/Dockerfile":                      `(?m)^ARG VERSION=(\S+)$`,
+		"docs/replace-coredns.md":                      "localhost/waypost:([^` ]+)",
+		"README.md":                                    `localhost/waypost:(\S+)`,
 	} {
 		if got := read(path, pattern); got != want {
 			t.Errorf("%s has version %s, the Makefile %s", path, got, want)
@@ -83,34 +86,33 @@ func (c *town) base(t *testing.T) {
 	}
 }
 
-// verified: the component's right is what `pods verified` needs beside, and no more; with another, a copy of the Corefile is kept.
+// verified: `pods verified` needs one right more. Without it the new Pods do not get ready and say why, while the old ones serve
+// on; with the component for it they do.
 func (c *town) verified(t *testing.T) {
-	built := kustomize(t, temporary(t, c, `
+	built := kustomize(t, c.folder())
+	verifyPods(t, built, "without the right")
+	c.objects.mustApply(t, waypost, built)
+	eventually(t, "a Pod that misses its right", func(ctx context.Context) error {
+		for _, pod := range c.pods(t, "k8s-app=kube-dns") {
+			if text, _ := c.log(ctx, &pod); strings.Contains(text, "forbidden") {
+				return nil
+			}
+		}
+		return errors.New("none says so")
+	})
+	c.answers(t, "10.96.0.1\n", "kubernetes.default.svc.cluster.local")
+
+	built = kustomize(t, temporary(t, c, `
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources: [%[1]s/base]
 components: [%[1]s/components/pods, %[1]s/components/multicluster, %[1]s/components/lastgood]
 `))
-	role := one(t, built, "ClusterRole", "system:coredns")
-	rules, _, err := unstructured.NestedSlice(role.Object, "rules")
+	rules, _, err := unstructured.NestedSlice(one(t, built, "ClusterRole", "system:coredns").Object, "rules")
 	if err != nil || len(rules) != 4 {
 		t.Fatalf("%d rules, not the base's two and one of each component: %v", len(rules), err)
 	}
-	corefile := one(t, built, "ConfigMap", "coredns")
-	text, _, err := unstructured.NestedString(corefile.Object, "data", "Corefile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text = strings.Replace(text, "pods insecure", "pods verified", 1)
-	if err := unstructured.SetNestedField(corefile.Object, text, "data", "Corefile"); err != nil {
-		t.Fatal(err)
-	}
-	// The Pods are made anew, as one that has the former Corefile may take a minute to see the present one.
-	deployment := one(t, built, "Deployment", "coredns")
-	err = unstructured.SetNestedField(deployment.Object, "verified", "spec", "template", "metadata", "annotations", "corefile")
-	if err != nil {
-		t.Fatal(err)
-	}
+	verifyPods(t, built, "with the right")
 	c.objects.mustApply(t, waypost, built)
 	c.rolledOut(t, "coredns")
 	pods := c.pods(t, "k8s-app=kube-dns")
@@ -123,6 +125,24 @@ components: [%[1]s/components/pods, %[1]s/components/multicluster, %[1]s/compone
 		if err != nil || len(kept) == 0 {
 			t.Errorf("%s keeps no copy of its Corefile: %v", pod.Name, err)
 		}
+	}
+}
+
+// verifyPods asks for `pods verified` in the Corefile. The Pods are to be made anew, for which note has to differ each time: one
+// that has the former Corefile may take a minute to see the present one.
+func verifyPods(t *testing.T, built []*unstructured.Unstructured, note string) {
+	t.Helper()
+	corefile := one(t, built, "ConfigMap", "coredns").Object
+	text, _, err := unstructured.NestedString(corefile, "data", "Corefile")
+	if err == nil {
+		err = unstructured.SetNestedField(corefile, strings.Replace(text, "pods insecure", "pods verified", 1), "data", "Corefile")
+	}
+	if err == nil {
+		deployment := one(t, built, "Deployment", "coredns").Object
+		err = unstructured.SetNestedField(deployment, note, "spec", "template", "metadata", "annotations", "corefile")
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
