@@ -31,16 +31,8 @@ func near(objects []cluster.Object, zones, nodes map[string][]string) []cluster.
 
 func TestNearEndpointsArePreferred(t *testing.T) {
 	l := theLab(t)
+	l.tellAll(t, nearStories())
 	here := &cluster.Node{Name: "node-1", Addresses: both("node-1"), Zone: "east"}
-	l.tell(t, story{
-		name: "on the same node", options: plan.Options{Pods: pods()},
-		objects: near(with(service("web", func(s *cluster.Service) { everywhere(s); s.Routing.Distribution = "PreferSameNode" }), "b", "c"),
-			map[string][]string{"node-1": {"east"}, "node-2": {"west"}}, map[string][]string{"node-1": {"node-1"}, "node-2": {"node-2"}}),
-		asks: `
-			a * web:80 -> b sees a
-			outside * node-1:30080 -> b sees gateway
-		`,
-	})
 	t.Run("in the same zone", func(t *testing.T) {
 		r := l.router(t, plan.Options{Pods: pods()})
 		objects := near(with(service("web", func(s *cluster.Service) { s.Routing.Distribution = "PreferSameZone" }), "b", "c"),
@@ -58,6 +50,38 @@ func TestNearEndpointsArePreferred(t *testing.T) {
 	})
 }
 
+func nearStories() []story {
+	zones := map[string][]string{"node-1": {"east"}, "node-2": {"west"}}
+	nodes := map[string][]string{"node-1": {"node-1"}, "node-2": {"node-2"}}
+	distributed := func(s *cluster.Service) { everywhere(s); s.Routing.Distribution = "PreferSameNode" }
+	return []story{
+		{
+			name: "on the same node", options: plan.Options{Pods: pods()},
+			objects: near(with(service("web", distributed), "b", "c"), zones, nodes),
+			asks: `
+				a * web:80 -> b sees a
+				outside * node-1:30080 -> b sees gateway
+			`,
+		}, {
+			name: "hints of some only", options: plan.Options{Pods: pods()},
+			objects: append(near(with(service("web", distributed), "b"), zones, nodes), beside(endpointsOf("web", "c"))...),
+			asks:    `a * web:80 -> b sees a | c sees a`,
+		}, {
+			name: "hints for others", options: plan.Options{Pods: pods()},
+			objects: near(with(service("web", distributed), "b", "c"), nil, map[string][]string{"node-1": {"node-3"}, "node-2": {"node-2"}}),
+			asks:    `a * web:80 -> b sees a | c sees a`,
+		},
+	}
+}
+
+// beside gives slices other names.
+func beside(objects []cluster.Object) []cluster.Object {
+	for _, o := range objects {
+		o.(*cluster.Slice).Name += "-2"
+	}
+	return objects
+}
+
 func TestPortsAreJoinedByName(t *testing.T) {
 	l := theLab(t)
 	for _, p := range protocols("*") {
@@ -67,19 +91,23 @@ func TestPortsAreJoinedByName(t *testing.T) {
 		}
 		t.Cleanup(stop)
 	}
+	l.tellAll(t, joinedStories())
+}
+
+// joinedStories need somebody on c who serves port 9090.
+func joinedStories() []story {
 	objects := with(service("web", nil), "b")
-	for _, o := range endpointsOf("web", "c") {
+	for _, o := range beside(endpointsOf("web", "c")) {
 		slice := o.(*cluster.Slice)
-		slice.Name += "-2"
 		for i := range slice.Ports {
 			slice.Ports[i].Number = 9090
 		}
 		objects = append(objects, slice)
 	}
-	l.tell(t, story{
+	return []story{{
 		name: "one name, two numbers", options: plan.Options{Pods: pods()}, objects: objects,
 		asks: `a * web:80 -> b sees a | c sees a`,
-	})
+	}}
 }
 
 func TestWhatIsNotOurs(t *testing.T) {
@@ -129,20 +157,23 @@ func TestOthersTranslationsComeFirst(t *testing.T) {
 	})
 }
 
-func TestHairpinsOfAllKinds(t *testing.T) {
-	l := theLab(t)
+func TestHairpinsOfAllKinds(t *testing.T) { theLab(t).tellAll(t, hairpinStories()) }
+
+func hairpinStories() []story {
 	asks := `
 		b * web:80 -> b sees gateway
 		b * external:80 -> b sees gateway
 		b * balancer:80 -> b sees gateway
 		b * node-1:30080 -> b sees gateway
 	`
-	l.tell(t, story{name: "externalTrafficPolicy Cluster", options: plan.Options{Pods: pods()}, objects: with(service("web", everywhere), "b"), asks: asks})
-	l.tell(t, story{name: "externalTrafficPolicy Local", options: plan.Options{Pods: pods()}, objects: with(service("web", externalLocal), "b"), asks: asks})
-	l.tell(t, story{
-		name: "session affinity", options: plan.Options{Pods: pods()}, asks: asks,
-		objects: with(service("web", func(s *cluster.Service) { everywhere(s); s.Routing.AffinitySeconds = 60 }), "b"),
-	})
+	return []story{
+		{name: "hairpins, externalTrafficPolicy Cluster", options: plan.Options{Pods: pods()}, objects: with(service("web", everywhere), "b"), asks: asks},
+		{name: "hairpins, externalTrafficPolicy Local", options: plan.Options{Pods: pods()}, objects: with(service("web", externalLocal), "b"), asks: asks},
+		{
+			name: "hairpins, session affinity", options: plan.Options{Pods: pods()}, asks: asks,
+			objects: with(service("web", func(s *cluster.Service) { everywhere(s); s.Routing.AffinitySeconds = 60 }), "b"),
+		},
+	}
 }
 
 // Addresses that are dangerous to route to, or from, are not.

@@ -63,7 +63,7 @@ func apiSlice(s *cluster.Slice) *discovery.EndpointSlice {
 		Namespace: s.Namespace, Name: s.Name, Labels: map[string]string{discovery.LabelServiceName: s.Service},
 	}}
 	o.AddressType = discovery.AddressTypeIPv4
-	if strings.HasSuffix(s.Name, "-six") {
+	if strings.Contains(s.Name, "-six") {
 		o.AddressType = discovery.AddressTypeIPv6
 	}
 	for _, p := range s.Ports {

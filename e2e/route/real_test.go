@@ -12,10 +12,12 @@ func TestWithAnAPIServer(t *testing.T) {
 		t.Run(program, func(t *testing.T) {
 			c.proxy(t, program)
 			for _, stories := range [][]story{
-				clusterIPStories(), internalLocalStories(), externalStories(), sourceRangeStories(),
+				clusterIPStories(), internalLocalStories(), externalStories(), sourceRangeStories(), nearStories(), joinedStories(), hairpinStories(),
 			} {
 				c.tell(t, stories)
 			}
+			t.Run("health checks", c.healthChecks)
+			t.Run("a Node that leaves", c.nodeLeaves)
 		})
 		// Who ends leaves its routes to the next one, or to whoever takes them away.
 		if tables := c.Node1.nft(t, "list", "tables"); tables == "" {
