@@ -87,9 +87,9 @@ func (f *files) read() (*objects, error) {
 	}
 	found := newObjects()
 	for _, name := range names {
-		text, err := fs.ReadFile(fsys, name)
+		text, err := readFile(fsys, name)
 		if err != nil {
-			return nil, fmt.Errorf("read a manifest: %w", err)
+			return nil, err
 		}
 		if len(text) == 0 { // as is every file that a shell is about to write
 			return nil, fmt.Errorf("%s: the file is empty", name)
@@ -99,6 +99,23 @@ func (f *files) read() (*objects, error) {
 		}
 	}
 	return found, nil
+}
+
+// readFile reads a regular file. Others are not opened: a pipe would not let go before somebody writes to it, and a device
+// may have no end.
+func readFile(fsys fs.FS, name string) ([]byte, error) {
+	info, err := fs.Stat(fsys, name)
+	if err != nil {
+		return nil, fmt.Errorf("read a manifest: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: this is no regular file: move it out of the folder, or give it another suffix", name)
+	}
+	text, err := fs.ReadFile(fsys, name)
+	if err != nil {
+		return nil, fmt.Errorf("read a manifest: %w", err)
+	}
+	return text, nil
 }
 
 // look returns a digest of all that tells one version of the files from another without reading them: names, sizes, times

@@ -37,6 +37,7 @@ type Source struct {
 
 	state  state
 	synced bool
+	failed bool            // the last reading
 	said   map[string]bool // the warnings of the last reading
 }
 
@@ -103,7 +104,12 @@ func (s *Source) take(sink cluster.Sink) {
 	}
 	if err != nil {
 		s.log.Error(fmt.Sprintf("%s: %v; what was read last stays in force", s.files.name(), err))
+		s.failed = true
 		return
+	}
+	if s.failed {
+		s.log.Info(fmt.Sprintf("%s: could be read again", s.files.name()))
+		s.failed = false
 	}
 	next := found.build(s.needs, s.selectors, &s.state)
 	s.warn(found.warnings)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -97,12 +98,30 @@ func TestBrokenChange(t *testing.T) {
 	f.do(os.Remove(f.at("a.yaml")))
 	log.next(t, "ERROR "+f.path+": b.yaml: document 1 (line 1): yaml: line 1: did not find expected node content; what was read last stays in force")
 	f.write("b.yaml", named("b", "10.0.0.3"))
+	log.next(t, "INFO "+f.path+": could be read again")
 	sink.next("~ service b/b ClusterIP 10.0.0.3", "- service a/a ClusterIP 10.0.0.1", "- namespace a")
 
 	f.do(os.Remove(f.at("b.yaml")))
 	log.next(t, "ERROR "+f.path+": no *.yaml, *.yml or *.json file is in the folder; what was read last stays in force")
 	f.write("b.yaml", named("b", "10.0.0.4"))
 	sink.next("~ service b/b ClusterIP 10.0.0.4")
+}
+
+// TestNoRegularFile: what would never let go of who reads it is not opened. A pipe has nobody who writes to it.
+func TestNoRegularFile(t *testing.T) {
+	f := newFolder(t, map[string]string{"a.yaml": named("a", "10.0.0.1")})
+	sink, log := watch(t, f.path, "+ namespace a", "+ service a/a ClusterIP 10.0.0.1")
+	for _, odd := range []func() error{
+		func() error { return syscall.Mkfifo(f.at("b.yaml"), 0o644) },
+		func() error { return os.Symlink("/dev/zero", f.at("b.yaml")) },
+	} {
+		f.do(odd())
+		log.next(t, "ERROR "+f.path+": b.yaml: this is no regular file: move it out of the folder, or give it another suffix; what was read last stays in force")
+		f.do(os.Remove(f.at("b.yaml")))
+		log.next(t, "INFO "+f.path+": could be read again")
+	}
+	f.write("a.yaml", named("a", "10.0.0.2"))
+	sink.next("~ service a/a ClusterIP 10.0.0.2")
 }
 
 // TestConfigMap replaces files as kubelet does for a mounted ConfigMap: each is a link through ..data, which is renamed
@@ -137,6 +156,7 @@ func TestPathAppears(t *testing.T) {
 
 	f.write("new/a.yaml", named("a", "10.0.0.1"))
 	f.do(os.Rename(f.at("new"), path))
+	log.next(t, "INFO "+path+": could be read again")
 	sink.next("+ namespace a", "+ service a/a ClusterIP 10.0.0.1")
 	sink.next("synced namespaces")
 	sink.next("synced services")
