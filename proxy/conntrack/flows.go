@@ -147,10 +147,12 @@ func (f *Flows) look() {
 	}
 }
 
-// Between two looks there is a second at least, and ten times what the last one took, so that a table with a million flows
-// costs a tenth of one processor at most, however fast the cluster changes.
+// A look follows a change by a tenth of a second at most, and the second look by a second. But between two looks there is at
+// least ten times what the last one took, so that a table with a million flows costs a tenth of one processor at most, however
+// fast the cluster changes.
 const (
-	atLeast = time.Second
+	atLeast = 100 * time.Millisecond
+	second  = time.Second
 	share   = 10
 )
 
@@ -166,14 +168,28 @@ func (f *Flows) Run(ctx context.Context, report func(Pass)) {
 		for f.pending() {
 			start := time.Now()
 			f.Reconcile(report)
-			pause := time.NewTimer(max(atLeast, share*time.Since(start)))
-			select {
-			case <-ctx.Done():
-				pause.Stop()
+			if !f.rest(ctx, share*time.Since(start)) {
 				return
-			case <-pause.C:
 			}
 		}
+	}
+}
+
+// rest waits until it is time for the next look, and for as long as it has to; false where ctx ends before.
+func (f *Flows) rest(ctx context.Context, hasTo time.Duration) bool {
+	soonest := time.Now().Add(max(atLeast, hasTo))
+	select {
+	case <-f.wake: // a change cannot wait for the second look after the one before
+	case <-time.After(max(second, hasTo)):
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+	select {
+	case <-time.After(time.Until(soonest)):
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
