@@ -35,7 +35,7 @@ type Options struct {
 // Metrics counts requests to the API server, in CoreDNS's terms (coredns_kubernetes_rest_client_*). Its methods may be called
 // from several goroutines.
 type Metrics interface {
-	// RateLimited says how long a request had to wait for QPS and Burst; not called where there is no such limit.
+	// RateLimited says how long a request had to wait for QPS and Burst; 0 where there is no such limit.
 	RateLimited(verb, host string, waited time.Duration)
 	// Requested says how long a list took, from being allowed to its last byte. Watches are not timed.
 	Requested(verb, host string, took time.Duration)

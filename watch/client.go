@@ -79,7 +79,9 @@ func (c *client) watch(ctx context.Context, res *resource, query url.Values) (*a
 
 // admit waits until the limits allow one more request.
 func (c *client) admit(ctx context.Context) (begun time.Time, release func(), err error) {
-	if c.limiter != nil {
+	if c.limiter == nil {
+		c.metrics.RateLimited(http.MethodGet, c.base.Host, 0)
+	} else {
 		asked := time.Now()
 		if err := c.limiter.Wait(ctx); err != nil {
 			return time.Time{}, nil, err

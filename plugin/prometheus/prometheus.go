@@ -46,8 +46,12 @@ func New(e env.Env) *Metrics {
 		ConstLabels: client.Labels{"version": e.Version, "revision": e.Commit, "goversion": runtime.Version()},
 	})
 	build.Set(1)
+	// CoreDNS shows it without the local directive too.
+	localhost := client.NewCounter(client.CounterOpts{
+		Name: "coredns_local_localhost_requests_total", Help: "Queries for names under localhost that the local directive answered.",
+	})
 	process := collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})
-	m.registry.MustRegister(m, m.runtime, process, m.panics, &m.enabled, build)
+	m.registry.MustRegister(m, m.runtime, process, m.panics, &m.enabled, build, localhost)
 	return m
 }
 

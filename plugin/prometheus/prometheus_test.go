@@ -139,6 +139,7 @@ coredns_dns_responses_total{plugin="",rcode="SERVFAIL",server="dns://:53",view="
 coredns_dns_responses_total{plugin="errors",rcode="NOERROR",server="dns://:53",view="",zone="b.example.org."} 1
 coredns_dns_responses_total{plugin="errors",rcode="NXDOMAIN",server="dns://:53",view="",zone="example.org."} 1
 coredns_dns_responses_total{plugin="errors",rcode="SERVFAIL",server="dns://:53",view="",zone="."} 1
+coredns_local_localhost_requests_total 0
 `
 	rest := regexp.MustCompile(`(?m)^(#|go_|process_|coredns_build|coredns_panics|.*_bucket|.*_seconds_sum).*\n`).ReplaceAllString(scrape(t, m), "")
 	lines := strings.SplitAfter(rest, "\n")
