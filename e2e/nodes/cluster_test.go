@@ -3,9 +3,11 @@ package nodes
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,9 +19,19 @@ import (
 	"github.com/waypost/waypost/e2e/peers"
 )
 
+// long asks for the figures, which take longer than the tests of every day may.
+var long = flag.Bool("long", false, "20 rolling restarts, 1,000,000 queries and 5 minutes without an API server")
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if lab.Folder() == "" { // outside: inside there is no way to fetch anything
+		if err := makeImages(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	os.Exit(lab.Run(m.Run, "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "containerd", "runc",
-		"/usr/lib/cni/bridge", "nsenter", "kubectl", "dig", "dnsperf", "gcc", "musl-gcc", "coredns", "waypost", "waypost-proxy", "visitor"))
+		"/usr/lib/cni/bridge", "nsenter", "kubectl", "dig", "dnsperf", "gcc", "musl-gcc", "coredns", "visitor"))
 }
 
 // patience is how long anything may take that has no bar of its own.
@@ -39,22 +51,19 @@ func startTown(t *testing.T) *town {
 		t.Fatal(err)
 	}
 	begun := time.Now()
-	images, err := writeImages(p)
+	images, err := archives(p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("images after %v", time.Since(begun).Round(100*time.Millisecond))
 	cluster, err := lab.StartCluster(t.Context(), p, 2, images...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Stop)
 	c := &town{cluster, p}
+	t.Logf("two nodes are ready after %v", time.Since(begun).Round(100*time.Millisecond))
 	c.startUpstream(t)
-	for _, n := range c.Nodes {
-		c.startProxy(t, n)
-	}
-	t.Logf("the cluster is up after %v", time.Since(begun).Round(100*time.Millisecond))
+	c.startCompanion(t)
 	return c
 }
 
@@ -71,12 +80,50 @@ func (c *town) startUpstream(t *testing.T) {
 	t.Cleanup(upstream.Stop)
 }
 
-// startProxy starts the companion on a node.
-func (c *town) startProxy(t *testing.T, n *lab.Node) {
+// startCompanion runs waypost-proxy on each node, as deploy/ has it, with the configuration that kubeadm keeps for kube-proxy
+// and what its file says by default left out.
+func (c *town) startCompanion(t *testing.T) {
 	t.Helper()
-	if _, err := n.Start("waypost-proxy", c.peers.Path("waypost-proxy"), "--kubeconfig", c.NodeKubeconfig, "--cluster-cidr", lab.PodRange); err != nil {
-		t.Fatal(err)
+	c.apply(t, kubeProxyConfiguration)
+	c.kubectl(t, "apply", "-k", filepath.Join(c.peers.Root(), "deploy/overlays/companion"))
+	c.kubectl(t, "-n", "kube-system", "rollout", "status", "daemonset/waypost-proxy", "--timeout", patience.String())
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the companions say:\n%s", c.kubectlEnd("-n", "kube-system", "logs", "-l", "k8s-app=waypost-proxy", "--tail=50", "--prefix"))
+		}
+	})
+}
+
+const kubeProxyConfiguration = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: kube-proxy, namespace: kube-system}
+data:
+  kubeconfig.conf: |
+    apiVersion: v1
+    kind: Config
+    clusters:
+    - {name: default, cluster: {server: "https://` + lab.NodeAddress + `:6443", certificate-authority: /var/run/secrets/kubernetes.io/serviceaccount/ca.crt}}
+    contexts:
+    - {name: default, context: {cluster: default, namespace: default, user: default}}
+    users:
+    - {name: default, user: {tokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token}}
+    current-context: default
+  config.conf: |
+    apiVersion: kubeproxy.config.k8s.io/v1alpha1
+    kind: KubeProxyConfiguration
+    clientConnection: {kubeconfig: /var/lib/kube-proxy/kubeconfig.conf}
+    clusterCIDR: ` + lab.PodRange + `
+    logging: {verbosity: 2}
+`
+
+// kubectlEnd runs kubectl where the test is over, and what it prints is all that matters.
+func (c *town) kubectlEnd(args ...string) string {
+	out, err := exec.Command("kubectl", append([]string{"--kubeconfig", c.Kubeconfig}, args...)...).CombinedOutput()
+	if err != nil {
+		return err.Error() + ": " + string(out)
 	}
+	return string(out)
 }
 
 // kubectl runs it and returns what it printed.
@@ -104,6 +151,11 @@ func (c *town) apply(t *testing.T, manifests string) {
 
 // eventually returns once try does not fail any more.
 func eventually(t *testing.T, what string, try func() error) {
+	t.Helper()
+	eventuallyWithin(t, patience, what, try)
+}
+
+func eventuallyWithin(t *testing.T, patience time.Duration, what string, try func() error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -10,15 +10,29 @@ import (
 	"github.com/waypost/waypost/e2e/peers"
 )
 
-// The images in the cluster.
+// The images in the cluster. Waypost's are those that `make image` makes.
 const (
 	toolsImage   = "localhost/tools:1"
 	corednsImage = "registry.k8s.io/coredns/coredns:" + peers.CoreDNSVersion
-	waypostImage = "localhost/waypost:1"
+	waypostImage = "localhost/waypost:0.1.0-dev"
 )
 
-// writeImages makes the archives of all images that Pods run, and returns their paths.
-func writeImages(p *peers.Peers) ([]string, error) {
+// makeImages has the images made of what the checkout holds.
+func makeImages() error {
+	p, err := peers.Find()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command("make", "image")
+	cmd.Dir = p.Root()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("make image: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// archives returns the archives of all images that Pods run. Those of the tests are made anew.
+func archives(p *peers.Peers) ([]string, error) {
 	tools := lab.Image{Name: toolsImage, Files: map[string]string{}, Entrypoint: []string{"/bin/visitor", "pause"}}
 	for at, program := range map[string]string{
 		"bin/visitor": p.Path("visitor"), "bin/dig": "/usr/bin/dig", "bin/dnsperf": "/usr/bin/dnsperf", "bin/sh": "/bin/dash",
@@ -42,19 +56,15 @@ func writeImages(p *peers.Peers) ([]string, error) {
 			tools.Files[found[0][1:]] = found[0]
 		}
 	}
-	images := []lab.Image{tools, {Name: lab.PauseImage, Files: map[string]string{"visitor": p.Path("visitor")}, Entrypoint: []string{"/visitor", "pause"}}}
-	for _, server := range []lab.Image{
-		{Name: corednsImage, Files: map[string]string{}, Entrypoint: []string{"/coredns"}},
-		{Name: waypostImage, Files: map[string]string{}, Entrypoint: []string{"/waypost"}},
-	} {
-		name := filepath.Base(server.Entrypoint[0])
-		if err := server.Add(name, p.Path(name)); err != nil {
-			return nil, err
-		}
-		images = append(images, server)
+	pause := lab.Image{Name: lab.PauseImage, Files: map[string]string{"visitor": p.Path("visitor")}, Entrypoint: []string{"/visitor", "pause"}}
+	coredns := lab.Image{Name: corednsImage, Files: map[string]string{}, Entrypoint: []string{"/coredns"}}
+	if err := coredns.Add("coredns", p.Path("coredns")); err != nil {
+		return nil, err
 	}
-	archive := filepath.Join(lab.Folder(), "images.tar")
-	return []string{archive}, lab.WriteImages(archive, images...)
+	ours := filepath.Join(lab.Folder(), "images.tar")
+	built := filepath.Join(p.Cache(), "image")
+	return []string{ours, filepath.Join(built, "waypost.tar"), filepath.Join(built, "waypost-proxy.tar")},
+		lab.WriteImages(ours, tools, pause, coredns)
 }
 
 func compile(program, source string, compiler []string) error {

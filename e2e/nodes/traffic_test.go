@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,20 +18,25 @@ import (
 	"github.com/waypost/waypost/e2e/nodes/seen"
 )
 
-// traffic is a constant load from Pods on each node: dnsperf, whose source ports stay, a client that takes a new port for
-// each question, one that asks over TCP, and one that gets pages from a Service by its name.
+// traffic is a constant load from Pods on nodes: dnsperf, whose source ports stay, clients that keep their ports and that take
+// a new one for each question, one that asks over TCP, and one that gets pages from a Service by its name.
 type traffic struct {
 	c        *town
+	label    string
 	visitors []*core.Pod
 	dnsperfs []*core.Pod
 }
 
 // clients are the visitors that each node has, by their names.
-var clients = map[string][]string{
-	"fresh": {"dns", "-server", lab.DNSAddress + ":53", "-rate", "150", "kubernetes.default.svc.cluster.local", "web.default.svc.cluster.local", "www.example.org"},
-	"fixed": {"dns", "-server", lab.DNSAddress + ":53", "-rate", "150", "-sockets", "10", "kubernetes.default.svc.cluster.local", "web.default.svc.cluster.local", "www.example.org"},
-	"tcp":   {"dns", "-server", lab.DNSAddress + ":53", "-rate", "20", "-network", "tcp", "kubernetes.default.svc.cluster.local"},
-	"http":  {"http", "-rate", "30", "http://web.default.svc.cluster.local/"},
+func clients() map[string][]string {
+	dns := []string{"dns", "-server", lab.DNSAddress + ":53"}
+	names := []string{"kubernetes.default.svc.cluster.local", "web.default.svc.cluster.local", "www.example.org"}
+	return map[string][]string{
+		"fresh": slices.Concat(dns, []string{"-rate", "40"}, names),
+		"fixed": slices.Concat(dns, []string{"-rate", "40", "-sockets", "10"}, names),
+		"tcp":   slices.Concat(dns, []string{"-rate", "10", "-network", "tcp"}, names),
+		"http":  {"http", "-rate", "10", "http://web.default.svc.cluster.local/"},
+	}
 }
 
 // dnsperf asks for a name of the cluster, one that is not, and one of the world, from 20 ports. It does so in rounds, as only
@@ -38,28 +44,14 @@ var clients = map[string][]string{
 const dnsperf = `printf 'kubernetes.default.svc.cluster.local A\nweb.default.svc.cluster.local.default.svc.cluster.local A\nwww.example.org A\n' >/tmp/q
 while ! test -e /tmp/stop; do dnsperf -s ` + lab.DNSAddress + ` -d /tmp/q -c 20 -T 1 -q 10000 -t 5 -Q %d -l 10 | grep -v 'msg id'; done`
 
-// startTraffic starts it, and returns once each client has been answered.
-func (c *town) startTraffic(t *testing.T, dnsperfRate int) *traffic {
+// startTraffic starts clients of all kinds, and returns once each has been answered.
+func (c *town) startTraffic(t *testing.T, nodes []*lab.Node, dnsperfRate int) *traffic {
 	t.Helper()
-	f := &traffic{c: c}
-	var manifests []string
-	for _, n := range c.Nodes {
-		for name, args := range clients {
-			manifests = append(manifests, loadPod(name, n, append([]string{"/bin/visitor"}, args...)))
-		}
-		manifests = append(manifests, loadPod("dnsperf", n, []string{"/bin/sh", "-c", fmt.Sprintf(dnsperf, dnsperfRate)}))
-	}
-	c.apply(t, strings.Join(manifests, "\n---\n"))
-	for _, n := range c.Nodes {
-		for name := range clients {
-			f.visitors = append(f.visitors, c.awaitPod(t, "default", name+"-"+n.Name))
-		}
-		f.dnsperfs = append(f.dnsperfs, c.awaitPod(t, "default", "dnsperf-"+n.Name))
-	}
+	f := c.newTraffic(t, "load", nodes, clients(), dnsperfRate)
 	for _, pod := range f.visitors {
 		eventually(t, "answers for "+pod.Name, func() error {
-			if seen, err := tallyOf(pod); err != nil || seen.Done == 0 {
-				return fmt.Errorf("it has seen %+v: %v", seen, err)
+			if s, err := tallyOf(pod); err != nil || s.Done == 0 {
+				return fmt.Errorf("it has seen %+v: %v", s, err)
 			}
 			return nil
 		})
@@ -67,17 +59,43 @@ func (c *town) startTraffic(t *testing.T, dnsperfRate int) *traffic {
 	return f
 }
 
-func loadPod(name string, n *lab.Node, command []string) string {
+// flood has dnsperf ask at a rate, on each node.
+func (c *town) flood(t *testing.T, dnsperfRate int) *traffic {
+	t.Helper()
+	return c.newTraffic(t, "flood", c.Nodes, nil, dnsperfRate)
+}
+
+func (c *town) newTraffic(t *testing.T, label string, nodes []*lab.Node, visitors map[string][]string, dnsperfRate int) *traffic {
+	t.Helper()
+	f := &traffic{c: c, label: label}
+	var manifests []string
+	for _, n := range nodes {
+		for name, args := range visitors {
+			manifests = append(manifests, loadPod(label, name, n, append([]string{"/bin/visitor"}, args...)))
+		}
+		manifests = append(manifests, loadPod(label, "dnsperf", n, []string{"/bin/sh", "-c", fmt.Sprintf(dnsperf, dnsperfRate)}))
+	}
+	c.apply(t, strings.Join(manifests, "\n---\n"))
+	for _, n := range nodes {
+		for name := range visitors {
+			f.visitors = append(f.visitors, c.awaitPod(t, "default", label+"-"+name+"-"+n.Name))
+		}
+		f.dnsperfs = append(f.dnsperfs, c.awaitPod(t, "default", label+"-dnsperf-"+n.Name))
+	}
+	return f
+}
+
+func loadPod(label, name string, n *lab.Node, command []string) string {
 	return fmt.Sprintf(`
 apiVersion: v1
 kind: Pod
-metadata: {name: "%s-%s", labels: {load: "true"}}
+metadata: {name: "%[1]s-%[2]s-%[3]s", labels: {load: "%[1]s"}}
 spec:
-  nodeName: %s
+  nodeName: %[3]s
   restartPolicy: Never
   terminationGracePeriodSeconds: 0
-  containers: [{name: tools, image: "%s", imagePullPolicy: Never, command: %s}]
-`, name, n.Name, n.Name, toolsImage, quoted(command))
+  containers: [{name: tools, image: "%[4]s", imagePullPolicy: Never, command: %[5]s}]
+`, label, name, n.Name, toolsImage, quoted(command))
 }
 
 func quoted(words []string) string {
@@ -102,6 +120,11 @@ type loss struct {
 	what                   []string
 }
 
+// plus is both.
+func (l loss) plus(m loss) loss {
+	return loss{l.queries + m.queries, l.queriesLost + m.queriesLost, l.requests + m.requests, l.requestsLost + m.requestsLost, append(l.what, m.what...)}
+}
+
 // stop ends the traffic and says what it did not get.
 func (f *traffic) stop(t *testing.T) loss {
 	t.Helper()
@@ -111,7 +134,7 @@ func (f *traffic) stop(t *testing.T) loss {
 	}
 	for _, pod := range f.visitors {
 		s := f.settled(t, pod)
-		if strings.HasPrefix(pod.Name, "http-") {
+		if strings.Contains(pod.Name, "-http-") {
 			l.requests, l.requestsLost = l.requests+s.Done, l.requestsLost+s.Failed
 		} else {
 			l.queries, l.queriesLost = l.queries+s.Done, l.queriesLost+s.Failed
@@ -127,7 +150,7 @@ func (f *traffic) stop(t *testing.T) loss {
 			l.what = append(l.what, pod.Name+": "+report)
 		}
 	}
-	f.c.kubectl(t, "delete", "pods", "-l", "load=true", "--wait=true")
+	f.c.kubectl(t, "delete", "pods", "-l", "load="+f.label, "--wait=true")
 	return l
 }
 

@@ -6,7 +6,7 @@ import "time"
 // Tally is what a client counts.
 type Tally struct {
 	Begun, Done, Failed int
-	LastFailure         time.Time     // zero without one
+	LastFailed          time.Time     // when the last one that failed began; zero without one
 	Longest             time.Duration // of one attempt
 	Failures            []Failure     // the first ones
 }

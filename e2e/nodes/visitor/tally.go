@@ -32,7 +32,9 @@ func (t *tally) note(begun time.Time, err error) {
 		return
 	}
 	t.Failed++
-	t.LastFailure = time.Now()
+	if begun.After(t.LastFailed) {
+		t.LastFailed = begun
+	}
 	if len(t.Failures) < seen.MaxFailures {
 		t.Failures = append(t.Failures, seen.Failure{Begun: begun, Took: took, What: err.Error()})
 	}
