@@ -32,6 +32,7 @@ type Flows struct {
 	looks   int // how often Run is to look
 	asked   int // how often somebody has asked it to
 	wake    chan struct{}
+	hurry   chan struct{} // has a token where a DNS server began to end: its flows have to leave it before it has ended
 }
 
 // looksPerChange is how often Run looks after a change. A packet that was under way while the routes changed may leave a
@@ -61,7 +62,7 @@ func Open() (*Flows, error) {
 		links.Close()
 		return nil, errors.Join(fmt.Errorf("open conntrack: %w", err), conn.Close())
 	}
-	return &Flows{conn: conn, links: links, late: late, wake: make(chan struct{}, 1), desired: desired{
+	return &Flows{conn: conn, links: links, late: late, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), desired: desired{
 		routes: map[proxy.Frontend]*proxy.Route{}, gone: map[proxy.Frontend]*proxy.Route{},
 	}}, nil
 }
