@@ -89,7 +89,7 @@ func (p *Packer) copyName(at int, compressed bool) (end int, err error) {
 	}
 	before := len(p.to)
 	if !compressed {
-		if p.Mixed {
+		if p.Datagrams {
 			n.unmix(p.to[HeaderLen : p.question-4])
 		}
 		p.to = append(p.to, n.wire[:n.length]...)

@@ -14,9 +14,10 @@ import (
 // 3597 allow it, so that no pointer into the foreign message is left. OPT and TSIG, which are between two servers only,
 // stay behind.
 type Packer struct {
-	// Mixed says that questions were sent in a random letter case. Names in the data of records that end as the question,
-	// letter by letter, have that from there, and are taken over in lower case.
-	Mixed bool
+	// Datagrams says that questions and replies are datagrams. Then the question was sent in a random letter case: names in
+	// the data of records that end as the question, letter by letter, have that from there, and are taken over in lower
+	// case. And a reply that ends early has lost its end on the way: it is a truncated one.
+	Datagrams bool
 
 	from     []byte // the foreign message
 	to       []byte // a message of ours in the making; its header is not written
@@ -60,6 +61,9 @@ func (p *Packer) Pack(packet, question []byte, sorted bool) (*Packed, error) {
 	p.begin(packet, question)
 	p.rcode = Rcode(bits & 0xF)
 	if err := p.records(sorted && p.rcode == NoError); err != nil {
+		if p.Datagrams && errors.Is(err, errEnd) {
+			bits |= BitTC
+		}
 		if bits&BitTC == 0 {
 			return nil, fmt.Errorf("reply of %d bytes: %w", len(packet), err)
 		}
@@ -158,6 +162,9 @@ func (p *Packer) section(section Section, off, count, rank int) (int, error) {
 	p.lone = rank == mxRank
 	defer func() { p.lone = false }()
 	for range count {
+		if off == len(p.from) { // there are fewer records than the header says, which does no harm
+			break
+		}
 		fixed, ok := skipName(p.from, off)
 		if !ok {
 			return 0, errName

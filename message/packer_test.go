@@ -187,7 +187,7 @@ func TestPackUnmixes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		m := foreign(t, question, dns.TypeSRV, question+" 5 IN SRV 1 2 3 "+tt.target)
-		p := Packer{Mixed: tt.mixed}
+		p := Packer{Datagrams: tt.mixed}
 		reply, err := p.Pack(packed(t, m), wireQuestion(t, question, TypeSRV), false)
 		if err != nil {
 			t.Fatal(err)
@@ -200,6 +200,36 @@ func TestPackUnmixes(t *testing.T) {
 		}
 		if target := got.Answer[0].(*dns.SRV).Target; target != tt.want {
 			t.Errorf("%s, mixed %t: got %s, want %s", tt.target, tt.mixed, target, tt.want)
+		}
+	}
+}
+
+// TestPackLenient checks what is not as it should be, and taken all the same.
+func TestPackLenient(t *testing.T) {
+	const question = "www.example."
+	whole := packed(t, foreign(t, question, dns.TypeA, "www.example. 5 IN A 192.0.2.1\nwww.example. 5 IN A 192.0.2.2"))
+	more := slices.Clone(whole)
+	more[7]++ // answers
+	cut := whole[:len(whole)-3]
+	tests := []struct {
+		name      string
+		packet    []byte
+		datagrams bool
+		want      string
+	}{
+		{"a count of more than there are", more, false, "2 records, truncated false"},
+		{"the end is lost in a datagram", cut, true, "0 records, truncated true"},
+		{"the end is lost in a stream", cut, false, "reply of 80 bytes: it ends early"},
+	}
+	for _, tt := range tests {
+		p := Packer{Datagrams: tt.datagrams}
+		reply, err := p.Pack(tt.packet, wireQuestion(t, question, TypeA), false)
+		got := fmt.Sprint(err)
+		if err == nil {
+			got = fmt.Sprintf("%d records, truncated %t", reply.counts[0], reply.Truncated)
+		}
+		if got != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
 		}
 	}
 }
@@ -227,7 +257,6 @@ func TestPackRefuses(t *testing.T) {
 		{"another type", head + "'www' 'example' 00 001c 0001 " + "c00c" + fixedA + address, "other"},
 		{"another class", head + "'www' 'example' 00 0001 0003 " + "c00c" + fixedA + address, "other"},
 		{"the question compressed", head + "c00c 0001 0001 " + "c00c" + fixedA + address, "other"},
-		{"records that are not there", head + question, errName.Error()},
 		{"owner without an end", head + question + "'a'", errName.Error()},
 		{"owner that points forwards", head + question + "c029" + fixedA + address, errName.Error()},
 		{"owner that points to itself", head + question + "c01d" + fixedA + address, errName.Error()},

@@ -169,7 +169,7 @@ func (d *datagrams) forget(p *port) {
 // receive reads replies until the poller is closed.
 func (d *datagrams) receive(poll *poller) {
 	buffer := make([]byte, message.MaxLen)
-	packer := &message.Packer{Mixed: true}
+	packer := &message.Packer{Datagrams: true}
 	for {
 		events, err := poll.wait()
 		if err != nil {
