@@ -7,7 +7,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.revision=$(COMMIT)
 # A module of its own for each part whose dependencies the others shall not have.
 MODULES = $(patsubst %/go.mod,%,$(wildcard e2e/go.mod e2e/deploy/go.mod bench/go.mod deploy/image/go.mod))
 
-.PHONY: run test e2e e2e-kernel bench bench-large lint build image image-root
+.PHONY: run test e2e e2e-nodes e2e-kernel bench bench-large lint build image image-root
 
 run: build ## serve the demo's cluster on 127.0.0.1:1053
 	@tools/need dig bind9-dnsutils || true
@@ -19,11 +19,15 @@ test: ## all tests of the main module, with the race detector
 	cd deploy/image && $(GO) test ./...
 
 e2e: ## the tests against a real Kubernetes and real peers; as root, or where users may make namespaces
-	cd e2e && $(GO) test -count=1 -v -timeout 60m ./...
+	cd e2e && $(GO) test -count=1 -v -timeout 60m $$($(GO) list ./... | grep -v /nodes)
+	cd e2e && $(GO) test -count=1 -v -timeout 30m ./nodes/...
 	cd e2e/deploy && $(GO) test -count=1 -v -timeout 30m ./...
 
-# Those with iptables' rules need modules that the machine is not given.
-NOT_IN_VM = TestCleanupLeavesNothingBehind|TestKubeProxysLeftovers
+# The machine is not given what iptables' rules and an API server need.
+NOT_IN_VM = TestCleanupLeavesNothingBehind|TestKubeProxysLeftovers|TestWithAnAPIServer
+
+e2e-nodes: ## what real nodes lose over 20 rolling restarts, 1,000,000 queries and 5 minutes without an API server; as root
+	cd e2e && $(GO) test -count=1 -v -timeout 60m ./nodes -args -long
 
 e2e-kernel: ## the companion's packets on Debian's own kernel, 6.1, in an emulated machine
 	@mkdir -p .cache/vm
