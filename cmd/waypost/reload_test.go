@@ -312,3 +312,16 @@ func TestNoLastGood(t *testing.T) {
 		}
 	}
 }
+
+// TestReloadWaits: while a new zone waits for its first state the old Corefile is served, and the process can end.
+func TestReloadWaits(t *testing.T) {
+	r := startReloading(t, serving("PORT", 1))
+	r.reload(t, "cluster.local:PORT {\n  bind 127.0.0.1\n  kubernetes {\n    endpoint http://127.0.0.1:1\n    startup_timeout 1h\n  }\n}\n", reloaded[0])
+	for !strings.Contains(r.line(), "waiting for Kubernetes API before starting server") {
+	}
+	expectAnswers(t, r.port, "192.0.2.1")
+	r.signal(syscall.SIGTERM)
+	if printed := r.end(0); strings.Contains(printed, "Restart failed") || strings.Contains(printed, reloaded[1]) {
+		t.Errorf("printed %q", printed)
+	}
+}
