@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	core "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
@@ -160,8 +162,10 @@ func temporary(t *testing.T, c *town, text string) string {
 	return folder
 }
 
-// companion: with kubeadm's configuration of kube-proxy, as nobody, with one capability, it makes ClusterIPs lead to Pods.
+// companion: with kubeadm's configuration of kube-proxy, as nobody, with one capability, it makes ClusterIPs lead to Pods. Before,
+// what kube-proxy has left goes.
 func (c *town) companion(t *testing.T) {
+	c.cleanUp(t)
 	c.objects.mustApply(t, vendor, parse(t, fmt.Appendf(nil, kubeProxyConfiguration, nodeAddressOfAPI)))
 	c.objects.mustApply(t, waypost, kustomize(t, c.folder("overlays", "companion")))
 	eventually(t, "the companion", func(ctx context.Context) error { return c.daemonSetReady(ctx, "waypost-proxy") })
@@ -170,6 +174,44 @@ func (c *town) companion(t *testing.T) {
 		c.allowed(t, pod)
 	}
 }
+
+// cleanUp runs the Pod that `kubectl debug NODE --profile=netadmin -- /waypost-proxy --cleanup` makes.
+func (c *town) cleanUp(t *testing.T) {
+	t.Helper()
+	ctx, node := t.Context(), c.Nodes[0]
+	if _, err := node.Run(ctx, "nft", "add", "table", "ip", "kube-proxy"); err != nil {
+		t.Fatal(err)
+	}
+	daemonSet := one(t, kustomize(t, c.folder("overlays", "companion")), "DaemonSet", "waypost-proxy")
+	c.objects.mustApply(t, waypost, parse(t, fmt.Appendf(nil, cleanupPod, node.Name, containerImage(daemonSet))))
+	eventually(t, "the cleanup", func(ctx context.Context) error {
+		pod, err := c.Client.CoreV1().Pods(system).Get(ctx, "cleanup", metav1.GetOptions{})
+		if err == nil && pod.Status.Phase != core.PodSucceeded {
+			text, _ := c.log(ctx, pod)
+			err = fmt.Errorf("the Pod's status is %+v\n%s", pod.Status, text)
+		}
+		return err
+	})
+	if tables, err := node.Run(ctx, "nft", "list", "tables"); err != nil || strings.Contains(tables, "kube-proxy") {
+		t.Errorf("kube-proxy's table is there still: %v\n%s", err, tables)
+	}
+}
+
+const cleanupPod = `
+apiVersion: v1
+kind: Pod
+metadata: {name: cleanup, namespace: kube-system}
+spec:
+  nodeName: %s
+  hostNetwork: true
+  hostPID: true
+  restartPolicy: Never
+  containers:
+  - name: debugger
+    image: %s
+    command: [/waypost-proxy, --cleanup]
+    securityContext: {capabilities: {add: [NET_ADMIN, NET_RAW]}}
+`
 
 // nodeAddressOfAPI is where nodes find the API server, kubeadm's controlPlaneEndpoint.
 const nodeAddressOfAPI = "https://10.0.0.1:6443"

@@ -46,7 +46,7 @@ func (c *town) replaceIn(t *testing.T, manifests []*unstructured.Unstructured, s
 	before := c.template(t)
 	swap(t)
 	after := c.template(t)
-	vendors := at(one(t, manifests, "Deployment", "coredns").Object, "spec.template.spec.containers").([]any)[0].(map[string]any)["image"]
+	vendors := containerImage(one(t, manifests, "Deployment", "coredns"))
 	want := strings.Replace(before, fmt.Sprintf("image: %s\n", vendors), "image: "+c.image(t)+"\n", 1)
 	if want == before {
 		t.Fatalf("the vendor's Deployment has no image %s:\n%s", vendors, before)
@@ -106,8 +106,15 @@ func (c *town) applyReplacement(t *testing.T) {
 // image is the image that deploy/ installs.
 func (c *town) image(t *testing.T) string {
 	t.Helper()
-	d := one(t, kustomize(t, c.folder("replace")), "Deployment", "coredns")
-	return at(d.Object, "spec.template.spec.containers").([]any)[0].(map[string]any)["image"].(string)
+	return containerImage(one(t, kustomize(t, c.folder("replace")), "Deployment", "coredns"))
+}
+
+// containerImage is the image of the first container of what has a Pod's template.
+func containerImage(u *unstructured.Unstructured) string {
+	containers, _ := at(u.Object, "spec.template.spec.containers").([]any)
+	first, _ := containers[0].(map[string]any)
+	image, _ := first["image"].(string)
+	return image
 }
 
 // template is the Deployment's specification as the API server has it.
