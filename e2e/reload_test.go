@@ -48,6 +48,7 @@ const reloadCorefile = `. {
     loop
     reload 2s 0s
     loadbalance
+    import reload.import
 }
 `
 
@@ -75,6 +76,13 @@ func TestReload(t *testing.T) {
 func reloadStory(t *testing.T, p *peers.Peers, program, corefile string) string {
 	t.Helper()
 	const name = "reload" // the same for both, as it stands in what they print
+	imported := filepath.Join(lab.Folder(), "reload.import")
+	put := func(file, text string) {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(imported, "bufsize 1232\n")
 	d, err := lab.StartDNS(t.Context(), lab.DNSOptions{
 		Name: name, Program: p.Path(program), Corefile: corefile, Port: corednsPort, Probe: "kubernetes.default.svc.cluster.local.",
 	})
@@ -90,6 +98,7 @@ func reloadStory(t *testing.T, p *peers.Peers, program, corefile string) string 
 		until      string // what the last line begins with
 	}{
 		{"other options", strings.Replace(corefile, "ttl 30", "ttl 20", 1), false, "[INFO] Reloading complete"},
+		{"an imported file", "", false, "[INFO] Reloading complete"},
 		{"a directive that nobody knows", strings.Replace(corefile, "loop", "foo", 1), false, "[ERROR] plugin/reload: Corefile changed"},
 		{"what cannot be parsed", strings.Replace(corefile, "lameduck 5s\n    }", "lameduck 5s\n    } }", 1), false, "[WARNING] plugin/reload: Corefile parse failed"},
 		{"a comment that moves lines", "# a comment\n" + corefile, false, "[INFO] Reloading complete"},
@@ -100,8 +109,10 @@ func reloadStory(t *testing.T, p *peers.Peers, program, corefile string) string 
 	fmt.Fprintf(&story, "== the start\n%s", r.await(t, "[INFO] plugin/reload: Running configuration SHA512"))
 	for _, step := range steps {
 		requests := r.requests(t)
-		if err := os.WriteFile(r.file, []byte(step.text), 0o644); err != nil {
-			t.Fatal(err)
+		if step.text == "" {
+			put(imported, "bufsize 1300\n")
+		} else {
+			put(r.file, step.text)
 		}
 		if step.signal {
 			if err := syscall.Kill(d.PID(), syscall.SIGUSR1); err != nil {
