@@ -29,12 +29,12 @@ type stopper interface{ Stop() }
 
 // have adds a part to a Setup: the one that the Setup before it has under the key, or else a new one. kept says which.
 // Among several under one key each is taken over once, in their order.
-func have[T any](s *Setup, key string, make func() (T, error)) (value T, kept bool, err error) {
+func have[T any](s *Setup, key string, create func() (T, error)) (value T, kept bool, err error) {
 	if p := s.former(key); p != nil {
 		s.parts = append(s.parts, p)
 		return p.value.(T), true, nil
 	}
-	if value, err = make(); err != nil {
+	if value, err = create(); err != nil {
 		return value, false, err
 	}
 	s.parts = append(s.parts, &part{key: key, value: value})
