@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"sync"
 	"time"
 
@@ -148,18 +149,21 @@ func (f *Flows) look() {
 	}
 }
 
-// A look follows a change by a tenth of a second at most, and the second look by a second. But between two looks there is at
-// least ten times what the last one took, so that a table with a million flows costs a tenth of one processor at most, however
-// fast the cluster changes.
+// A look follows a change by a tenth of a second at most, and the second look by a second. But in the long run, looks take a
+// tenth of one processor, however many flows there are and however fast the cluster changes; credit is how far they may be ahead.
 const (
 	atLeast = 100 * time.Millisecond
 	second  = time.Second
 	share   = 10
+	credit  = 3 * time.Second
 )
 
 // Run looks at the flows after changes that may contradict them, and removes those that do, until ctx ends. It calls report
 // after each pass.
 func (f *Flows) Run(ctx context.Context, report func(Pass)) {
+	runtime.LockOSThread() // whose processor time counts
+	defer runtime.UnlockOSThread()
+	var settled time.Time // when looks will have taken their share
 	for {
 		select {
 		case <-ctx.Done():
@@ -167,13 +171,24 @@ func (f *Flows) Run(ctx context.Context, report func(Pass)) {
 		case <-f.wake:
 		}
 		for f.pending() {
-			start := time.Now()
+			if now := time.Now(); settled.Before(now) {
+				settled = now
+			}
+			before := processorTime()
 			f.Reconcile(report)
-			if !f.rest(ctx, share*time.Since(start)) {
+			settled = settled.Add(share * (processorTime() - before))
+			if !f.rest(ctx, time.Until(settled.Add(-credit))) {
 				return
 			}
 		}
 	}
+}
+
+// processorTime is what the calling thread has used.
+func processorTime() time.Duration {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t) // which every thread has
+	return time.Duration(t.Nano())
 }
 
 // rest waits until it is time for the next look, and for as long as it has to; false where ctx ends before.
