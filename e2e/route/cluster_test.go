@@ -2,6 +2,7 @@ package route
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -50,7 +51,11 @@ func newCluster(t *testing.T) *realCluster {
 	must(err)
 	world, err := ThisSpace("api")
 	must(err)
-	t.Cleanup(func() { world.Close() })
+	t.Cleanup(func() {
+		if err := errors.Join(world.Unplug("lan0"), world.Close()); err != nil {
+			t.Error(err)
+		}
+	})
 	must(world.Plug("lan0", c.Lan, "lan", apiAddress[0]+"/24", apiAddress[1]+"/64"))
 	must(world.settle())
 	must(c.Lan.settle())

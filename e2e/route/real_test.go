@@ -25,6 +25,13 @@ func TestWithAnAPIServer(t *testing.T) {
 		}
 		c.cleanup(t)
 	}
+	t.Run("the API server is away", c.apiAway)
+	t.Run("what DNS leads to", func(t *testing.T) {
+		c.proxy(t, "waypost-proxy", "-v=2")
+		t.Run("a name, and what it leads to", c.nameToAnswer)
+		t.Run("a node with a DNS server dies", c.nodeDies)
+	})
+	c.cleanup(t)
 }
 
 // cleanup takes away what either proxy has left on node-1.

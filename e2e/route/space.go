@@ -163,6 +163,17 @@ func (s *Space) Plug(name string, at *Space, bridge string, addresses ...string)
 	return nil
 }
 
+// Unplug takes a link away that Plug made.
+func (s *Space) Unplug(name string) error {
+	return s.Do(func() error {
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return fmt.Errorf("find link %s: %w", name, err)
+		}
+		return netlink.LinkDel(link)
+	})
+}
+
 // settle waits until the namespace's links carry packets. The kernel wakes a link's queue and a bridge's port some time after
 // their other end came up, later if it is busy, and what is sent until then is lost.
 func (s *Space) settle() error {

@@ -1,0 +1,233 @@
+package route
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/vishvananda/netlink"
+
+	"github.com/waypost/waypost/cluster"
+	"github.com/waypost/waypost/e2e/lab"
+)
+
+// dnsAddress is the ClusterIP of the DNS Service, by family.
+var dnsAddress = [2]string{"10.96.0.53", "fd00:10:96::53"}
+
+const corefile = `.:53 {
+    errors
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+        kubeconfig %s
+    }
+}
+`
+
+// serveDNS has Waypost run in the Pods b and c, behind the Service kube-system/kube-dns.
+func (c *realCluster) serveDNS(t *testing.T) {
+	t.Helper()
+	file := filepath.Join(lab.Folder(), "Corefile")
+	if err := os.WriteFile(file, fmt.Appendf(nil, corefile, c.access), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, pod := range []*Space{c.B, c.C} {
+		c.start(t, pod, "waypost", "-conf", file)
+	}
+	s := &cluster.Service{Namespace: "kube-system", Name: "kube-dns", Routing: &cluster.Routing{}, Ports: []cluster.Port{
+		{Name: "dns", Protocol: cluster.UDP, Number: 53}, {Name: "dns-tcp", Protocol: cluster.TCP, Number: 53},
+	}}
+	objects := []cluster.Object{s}
+	for family, suffix := range [2]string{"-four", "-six"} {
+		s.ClusterIPs = append(s.ClusterIPs, netip.MustParseAddr(dnsAddress[family]))
+		objects = append(objects, &cluster.Slice{
+			Namespace: s.Namespace, Name: s.Name + suffix, Service: s.Name, Ports: s.Ports,
+			Endpoints: []cluster.Endpoint{endpoint("b", family), endpoint("c", family)},
+		})
+	}
+	c.add(t, objects...)
+}
+
+// dig asks from the namespace and returns what comes back, one line each.
+func (s *Space) dig(t *testing.T, arguments ...string) []string {
+	t.Helper()
+	var out []byte
+	err := s.Do(func() (err error) {
+		out, err = exec.Command("dig", append([]string{"+short", "+tries=1", "+time=2"}, arguments...)...).Output()
+		return err
+	})
+	if err != nil {
+		return []string{err.Error()}
+	}
+	return strings.Fields(string(out))
+}
+
+// nameToAnswer is the whole path: a Pod asks for a name through the DNS Service's ClusterIP, and then for what the answer leads to.
+func (c *realCluster) nameToAnswer(t *testing.T) {
+	c.set(t, with(service("web", nil), "b", "c")...)
+	c.serveDNS(t)
+	for family, kind := range [2]string{"A", "AAAA"} {
+		for _, over := range []string{"+notcp", "+tcp"} {
+			var got []string
+			c.eventually(t, Patience, "the name is known", func() bool {
+				got = c.A.dig(t, "@"+dnsAddress[family], over, "web.prod.svc.cluster.local", kind)
+				return len(got) == 1 && got[0] == address("web", family).String()
+			})
+			at := netip.AddrPortFrom(netip.MustParseAddr(got[0]), 80)
+			if said := c.A.Ask(cluster.TCP, at, Patience); !strings.HasSuffix(said, " sees "+addresses["a"][family]) {
+				t.Errorf("a request to what %s %s is answered with: %q", kind, over, said)
+			}
+		}
+	}
+}
+
+// nodeDies has the node of one of two DNS servers lose its network, of which the API server knows nothing: within three
+// seconds, unless the machine has much else to do, all questions are answered again, from whatever port they come.
+func (c *realCluster) nodeDies(t *testing.T) {
+	c.set(t)
+	c.serveDNS(t)
+	metrics := netip.MustParseAddrPort("127.0.0.1:10249")
+	c.becomes(t, c.Node1, metrics, "/metrics", 200, `waypost_proxy_dns_backends{outcome="answered"} 4`)
+	server := netip.AddrPortFrom(netip.MustParseAddr(dnsAddress[0]), 53)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	stop := make(chan struct{})
+	clients := map[string]*client{}
+	for name, conns := range map[string]int{"a new port each time": 0, "the same ports": 8} {
+		one := &client{space: c.A, server: server, t: t}
+		for range conns {
+			one.keep(t)
+		}
+		clients[name] = one
+		asking.Go(func() { one.ask(stop) })
+	}
+	died := time.Now()
+	c.lan(t, "to-node-2", netlink.LinkSetDown)
+	c.becomes(t, c.Node1, metrics, "/metrics", 200, `waypost_proxy_dns_backends{outcome="unanswered"} 2`)
+	limit := 3 * time.Second
+	if busyMachine(t) {
+		limit = Patience
+	}
+	<-time.After(time.Until(died.Add(limit + 2*time.Second)))
+	close(stop)
+	asking.Wait()
+	for name, one := range clients {
+		if one.failed == 0 {
+			t.Errorf("%s: no question was lost, so nobody was gone", name)
+		}
+		if last := one.last.Sub(died); last > limit {
+			t.Errorf("%s: questions are lost until %s after the node died", name, last)
+		}
+		t.Logf("%s: %d of %d questions lost, the last one %s after the node died", name, one.failed, one.asked, one.last.Sub(died))
+	}
+	c.lan(t, "to-node-2", netlink.LinkSetUp)
+	c.becomes(t, c.Node1, metrics, "/metrics", 200, `waypost_proxy_dns_backends{outcome="answered"} 4`)
+}
+
+// busyMachine reports whether twice as many threads want to run as there are processors.
+func busyMachine(t *testing.T) bool {
+	t.Helper()
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var load float64
+	if _, err := fmt.Sscan(string(text), &load); err != nil {
+		t.Fatal(err)
+	}
+	return load > float64(2*runtime.NumCPU())
+}
+
+// lan does something to a link of the switch.
+func (c *realCluster) lan(t *testing.T, name string, how func(netlink.Link) error) {
+	t.Helper()
+	err := c.Lan.Do(func() error {
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		return how(link)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// client asks a DNS server one question after the other.
+type client struct {
+	t      *testing.T
+	space  *Space
+	server netip.AddrPort
+	conns  []net.Conn // that it asks over in turn; none has it ask over a new one each time
+
+	asked, failed int
+	last          time.Time // when the last question was asked that was lost
+}
+
+func (c *client) dial() (conn net.Conn, err error) {
+	err = c.space.Do(func() (err error) {
+		conn, err = net.Dial("udp", c.server.String())
+		return err
+	})
+	return conn, err
+}
+
+func (c *client) keep(t *testing.T) {
+	t.Helper()
+	conn, err := c.dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	c.conns = append(c.conns, conn)
+}
+
+// ask asks until it is to stop. A question is lost that is not answered in a fifth of a second.
+func (c *client) ask(stop <-chan struct{}) {
+	for ; ; c.asked++ {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		begun := time.Now()
+		if err := c.one(); err != nil {
+			c.failed++
+			c.last = begun
+		}
+	}
+}
+
+func (c *client) one() error {
+	var conn net.Conn
+	if len(c.conns) > 0 {
+		conn = c.conns[c.asked%len(c.conns)]
+	} else {
+		var err error
+		if conn, err = c.dial(); err != nil {
+			return err
+		}
+		defer conn.Close()
+	}
+	if err := conn.SetDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+		return err
+	}
+	question := new(dns.Msg).SetQuestion("kube-dns.kube-system.svc.cluster.local.", dns.TypeA)
+	over := &dns.Conn{Conn: conn}
+	if err := over.WriteMsg(question); err != nil {
+		return err
+	}
+	for {
+		answer, err := over.ReadMsg()
+		if err != nil || answer.Id == question.Id {
+			return err
+		}
+	}
+}
