@@ -23,11 +23,11 @@ e2e: ## the tests against a real Kubernetes and real peers; as root, or where us
 	cd e2e && $(GO) test -count=1 -v -timeout 30m ./nodes/...
 	cd e2e/deploy && $(GO) test -count=1 -v -timeout 30m ./...
 
-# The machine is not given what iptables' rules and an API server need.
-NOT_IN_VM = TestCleanupLeavesNothingBehind|TestKubeProxysLeftovers|TestWithAnAPIServer
-
 e2e-nodes: ## what real nodes lose over 20 rolling restarts, 1,000,000 queries and 5 minutes without an API server; as root
 	cd e2e && $(GO) test -count=1 -v -timeout 60m ./nodes -args -long
+
+# The machine is not given what iptables' rules and an API server need.
+NOT_IN_VM = TestCleanupLeavesNothingBehind|TestKubeProxysLeftovers|TestWithAnAPIServer
 
 e2e-kernel: ## the companion's packets on Debian's own kernel, 6.1, in an emulated machine
 	@mkdir -p .cache/vm
