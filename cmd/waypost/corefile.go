@@ -68,10 +68,22 @@ func (c corefile) load() (*config.File, error) {
 
 // parse reads the server blocks.
 func (c corefile) parse(text []byte) (*config.File, error) {
-	o := config.Options{Port: c.port}
-	file, err := config.Parse(c.name, text, o)
-	if err != nil || len(file.Blocks) > 0 {
+	file, err := c.again(text)
+	if !errors.Is(err, errEmpty) {
 		return file, err
 	}
-	return config.Parse(c.name, fmt.Appendf(nil, builtIn, c.port), o)
+	return config.Parse(c.name, fmt.Appendf(nil, builtIn, c.port), config.Options{Port: c.port})
 }
+
+// again reads the server blocks of a text that is to take another one's place. One without any is an error: whoever writes
+// a file in place cuts it to nothing first.
+func (c corefile) again(text []byte) (*config.File, error) {
+	file, err := config.Parse(c.name, text, config.Options{Port: c.port})
+	if err == nil && len(file.Blocks) == 0 {
+		return nil, fmt.Errorf("%s: %w", c.name, errEmpty)
+	}
+	return file, err
+}
+
+// errEmpty is returned for a Corefile that says nothing.
+var errEmpty = errors.New("the Corefile has no server block")

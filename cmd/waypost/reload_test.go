@@ -133,6 +133,8 @@ func TestReload(t *testing.T) {
 	r.reload(t, serving("PORT", 2), reloaded...)
 	expectAnswers(t, r.port, "192.0.2.2")
 	for _, tt := range []struct{ text, want string }{
+		{"", "...Corefile: the Corefile has no server block"},
+		{"# to be written\n", "...Corefile: the Corefile has no server block"},
 		{". {\n", "...Corefile:1 - Syntax error: Unexpected token '{', expecting '}'"},
 		{". {\n  foo\n}\n", "...Corefile:2 - Error during parsing: Unknown directive 'foo'"},
 		{". {\n  bind x\n}\n", `plugin/bind: ...Corefile:2 - Error during parsing: not a valid IP address or interface name: "x"`},

@@ -96,7 +96,7 @@ func (p *process) start(ctx context.Context, source corefile) error {
 		p.warn(file)
 		p.keep(file)
 	}
-	p.reload = p.live.Follow(reload.Source{Read: source.read, Parse: source.parse}, then, file, failed)
+	p.reload = p.live.Follow(reload.Source{Read: source.read, Parse: source.again}, then, file, failed)
 	return nil
 }
 
