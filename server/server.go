@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/waypost/waypost/message"
 )
 
@@ -116,17 +118,31 @@ func (s *Server) open(addr string) error {
 	for i := range s.limits.Sockets {
 		l, err := listenUDP(s, addr, i)
 		if err != nil {
-			return fmt.Errorf("listening on udp %s: %w", addr, err)
+			return listenError("udp", addr, err)
 		}
 		s.udp = append(s.udp, l)
 	}
 	s.addr = s.udp[0].local
 	l, err := listenTCP(s, addr)
 	if err != nil {
-		return fmt.Errorf("listening on tcp %s: %w", addr, err)
+		return listenError("tcp", addr, err)
 	}
 	s.tcp = l
 	return nil
+}
+
+// listenError says which socket could not be opened and, where the cause is a known one, what to do.
+func listenError(network, addr string, err error) error {
+	hint := ""
+	switch {
+	case errors.Is(err, unix.EACCES):
+		hint = "; a port below 1024 takes the capability NET_BIND_SERVICE, or root"
+	case errors.Is(err, unix.EADDRINUSE):
+		hint = "; another program or user has this address: ss -lnp shows which"
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		hint = "; no interface has this address: ip addr shows those that there are"
+	}
+	return fmt.Errorf("listening on %s %s: %w%s", network, addr, err, hint)
 }
 
 // concrete returns addr with a port that is free for UDP and TCP in place of port 0. Sockets with SO_REUSEPORT that ask

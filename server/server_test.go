@@ -145,9 +145,16 @@ func records(m *dns.Msg) string {
 
 func TestListenErrors(t *testing.T) {
 	s := start(t, Config{Blocks: []*Block{block(t, ".", answering(1))}})
+	other, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	taken := other.LocalAddr().String()
 	for _, tt := range []struct{ addr, want string }{
+		{taken, "listening on udp " + taken + ": listen udp " + taken + ": bind: address already in use; another program or user has this address: ss -lnp shows which"},
 		{"127.0.0.1", `listening on "127.0.0.1": address 127.0.0.1: missing port in address`},
-		{"192.0.2.1:5300", "listening on udp 192.0.2.1:5300: listen udp 192.0.2.1:5300: bind: cannot assign requested address"},
+		{"192.0.2.1:5300", "listening on udp 192.0.2.1:5300: listen udp 192.0.2.1:5300: bind: cannot assign requested address; no interface has this address: ip addr shows those that there are"},
 		{"127.0.0.1:none", "listening on udp 127.0.0.1:none: listen udp: lookup udp/none: unknown port"},
 	} {
 		if _, err := Listen(Config{Addr: tt.addr}); err == nil || err.Error() != tt.want {
