@@ -66,12 +66,13 @@ const (
 	SpecialAddress Reason = iota // loopback, link-local, multicast or unspecified
 	IsClusterIP                  // the external IP is a ClusterIP, or in the ranges they are taken from
 	IsNodeAddress                // the external IP is a node's
+	IsPodAddress                 // the external IP is in a range of Pods
 	IsProtected                  // the external IP is one that the configuration protects
 	IsTaken                      // another Service had the frontend first
 	Reasons                      // how many there are
 )
 
-var reasonNames = [Reasons]string{"special_address", "cluster_ip", "node_address", "protected_address", "taken"}
+var reasonNames = [Reasons]string{"special_address", "cluster_ip", "node_address", "pod_address", "protected_address", "taken"}
 
 // String is the reason as metrics spell it.
 func (r Reason) String() string { return reasonNames[r] }

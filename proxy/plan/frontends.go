@@ -34,12 +34,12 @@ func (p *Plan) frontends(s *service, f int, port *cluster.Port) []frontend {
 	}
 	sources := p.sources(r, f)
 	for _, a := range r.LoadBalancerIPs {
-		if p.allows(s, "load balancer IP ", a) {
+		if p.allows(s, balancer, a) {
 			add(a, true, sources)
 		}
 	}
 	for _, a := range r.ExternalIPs {
-		if !p.options.NoExternalIPs && p.allows(s, "external IP ", a) {
+		if !p.options.NoExternalIPs && p.allows(s, external, a) {
 			add(a, true, nil)
 		}
 	}

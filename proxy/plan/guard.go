@@ -29,9 +29,17 @@ func special(a netip.Addr) string {
 
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
+// sort is where a Service asks for an external IP.
+type sort string
+
+const (
+	external sort = "external IP "      // in its spec, which is its owner's to write
+	balancer sort = "load balancer IP " // in its status, which is a controller's
+)
+
 // allows reports whether a Service may have the external IP a, and notes it where not: whoever may write Services could
 // otherwise take connections that are meant for others (CVE-2020-8554).
-func (p *Plan) allows(s *service, sort string, a netip.Addr) bool {
+func (p *Plan) allows(s *service, sort sort, a netip.Addr) bool {
 	why, reason := special(a), proxy.SpecialAddress
 	switch {
 	case why != "":
@@ -39,6 +47,8 @@ func (p *Plan) allows(s *service, sort string, a netip.Addr) bool {
 		why, reason = "it is a ClusterIP", proxy.IsClusterIP
 	case p.inRanges(a):
 		why, reason = "it is in a range of ClusterIPs", proxy.IsClusterIP
+	case sort == external && p.isPodAddress(a):
+		why, reason = "it is in a range of Pods", proxy.IsPodAddress
 	case slices.Contains(p.options.Protected, a):
 		why, reason = "the configuration protects it", proxy.IsProtected
 	case !p.options.AllowNodeAddresses && p.isNodeAddress(a):
@@ -46,7 +56,7 @@ func (p *Plan) allows(s *service, sort string, a netip.Addr) bool {
 	default:
 		return true
 	}
-	p.refuse(s, sort+a.String(), why, reason)
+	p.refuse(s, string(sort)+a.String(), why, reason)
 	return false
 }
 
@@ -57,6 +67,11 @@ func (p *Plan) inRanges(a netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// isPodAddress reports whether a is in a range that Pods are recognised by.
+func (p *Plan) isPodAddress(a netip.Addr) bool {
+	return slices.ContainsFunc(p.pods().Prefixes, func(prefix netip.Prefix) bool { return prefix.Contains(a) })
 }
 
 func (p *Plan) isNodeAddress(a netip.Addr) bool {

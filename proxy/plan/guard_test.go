@@ -46,7 +46,7 @@ func TestRefusedExternalIPs(t *testing.T) {
 	o := atA
 	o.Protected = []netip.Addr{netip.MustParseAddr("192.0.2.53")}
 	evil := `
-		service evil/web 10.96.0.66 port=dns:53/udp external=10.96.0.10 external=192.0.2.10 external=192.0.2.53 external=127.0.0.1 external=169.254.20.10 external=10.111.0.1 lb=10.96.0.10
+		service evil/web 10.96.0.66 port=dns:53/udp external=10.96.0.10 external=192.0.2.10 external=192.0.2.53 external=127.0.0.1 external=169.254.20.10 external=10.111.0.1 external=10.1.0.1 lb=10.96.0.10
 		slice evil/web-1 web port=dns:53/udp 10.1.6.6
 	`
 	w := newWorld(t, o)
@@ -68,11 +68,28 @@ func TestRefusedExternalIPs(t *testing.T) {
 		evil/web: external IP 127.0.0.1: a loopback address (special_address)
 		evil/web: external IP 169.254.20.10: a link-local address (special_address)
 		evil/web: external IP 10.111.0.1: it is in a range of ClusterIPs (cluster_ip)
+		evil/web: external IP 10.1.0.1: it is in a range of Pods (pod_address)
 	`)
 
 	w.kernel.refused = nil
 	w.tell("slice evil/web-1 web port=dns:53/udp 10.1.6.7")
 	expect(t, "refusals that were told already", w.refusals(), "")
+}
+
+// The ranges of Pods come and go with the Node, where they are its own.
+func TestExternalIPsAmongPods(t *testing.T) {
+	w := newWorld(t, plan.Options{NodeName: "a", PodsOfNode: true})
+	w.tell(`
+		node a 192.0.2.10
+		service prod/web 10.96.0.1 port=http:80/tcp external=10.5.0.1
+		slice prod/web-1 web port=http:80/tcp 10.9.0.1
+	`)
+	outside := "10.5.0.1:80/tcp prod/web:http forward 10.9.0.1:80 masquerade always\n\t\t"
+	expect(t, "routes", w.routes(), outside+"10.96.0.1:80/tcp prod/web:http forward 10.9.0.1:80")
+	w.tell("node a 192.0.2.10 10.5.0.0/16")
+	expect(t, "routes once Pods are there", w.routes(), "10.96.0.1:80/tcp prod/web:http forward 10.9.0.1:80 masquerade foreign")
+	w.tell("node a 192.0.2.10 10.6.0.0/16")
+	expect(t, "routes once Pods are elsewhere", w.routes(), outside+"10.96.0.1:80/tcp prod/web:http forward 10.9.0.1:80 masquerade foreign")
 }
 
 func TestRefusalsFollowTheCluster(t *testing.T) {

@@ -33,6 +33,9 @@ func (p *Plan) applyNode(name string, value *cluster.Node) {
 		return
 	}
 	before := n.facts
+	if p.options.PodsOfNode && (n.own == nil || value == nil || !slices.Equal(n.own.PodCIDRs, value.PodCIDRs)) {
+		defer p.markAllExternals() // which may be in the Pods' ranges now, or be no more
+	}
 	n.own = value
 	if n.facts = p.factsNow(); n.facts != before {
 		p.markAll()
@@ -178,6 +181,10 @@ func (p *Plan) applyRange(name string, value *cluster.Range) {
 	} else {
 		delete(p.ranges, name)
 	}
+	p.markAllExternals()
+}
+
+func (p *Plan) markAllExternals() {
 	for a := range p.externals {
 		p.markExternals(a)
 	}
