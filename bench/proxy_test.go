@@ -112,7 +112,7 @@ func (b *proxyBench) load(s size, upTo, from int) {
 	start := time.Now()
 	part := s
 	part.services, part.ports = upTo, s.ports-s.services+upTo
-	b.must(part.load(b.t.Context(), b.control.Client, from))
+	b.must(part.load(b.t.Context(), b.control, from))
 	b.t.Logf("loaded %d Services in %.0f s", upTo-from, time.Since(start).Seconds())
 }
 

@@ -114,6 +114,7 @@ func (s size) changed(n int) (service int, address netip.Addr) {
 func (s size) changeOne(ctx context.Context, client kubernetes.Interface, m *monitor, n int, f *followed) error {
 	i, address := s.changed(n)
 	v := s.slice(i)
+	v.ObjectMeta = meta.ObjectMeta{Name: v.Name, Namespace: v.Namespace, Labels: v.Labels}
 	v.Endpoints[s.each-1].Addresses = []string{address.String()}
 	m.expect(address)
 	start := time.Now()

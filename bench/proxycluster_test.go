@@ -1,15 +1,24 @@
 package bench
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
-	"golang.org/x/sync/errgroup"
 	core "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
+	networking "k8s.io/api/networking/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/waypost/waypost/e2e/lab"
 )
 
 // size is that of a cluster whose routes are measured. The first Services have a second port, as many as it takes.
@@ -59,41 +68,89 @@ func (s size) pods(n int) []netip.AddrPort {
 	return all
 }
 
-// load writes the Services from a number on, and their slices.
-func (s size) load(ctx context.Context, client kubernetes.Interface, from int) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(writers)
+// load writes the Services from a number on, their addresses and their slices, and waits until the API server has them all.
+// It writes them into etcd as the API server would: through it, 50,000 Services take ten minutes.
+func (s size) load(ctx context.Context, control *lab.ControlPlane, from int) error {
+	values := map[string][]byte{}
 	for i := from; i < s.services; i++ {
-		group.Go(func() error { return s.create(context.WithoutCancel(ctx), client, i) })
+		for key, object := range map[string]runtime.Object{
+			"/registry/services/specs/" + namespace(i) + "/" + service(i):        s.service(i),
+			"/registry/endpointslices/" + namespace(i) + "/" + service(i) + "-1": s.slice(i),
+			"/registry/ipaddresses/" + clusterIP(i).String():                     allocation(i),
+		} {
+			var value bytes.Buffer
+			if err := protobuf.NewSerializer(nil, nil).Encode(object, &value); err != nil {
+				return fmt.Errorf("encode %s: %w", key, err)
+			}
+			values[key] = value.Bytes()
+		}
 	}
-	if err := group.Wait(); err != nil {
-		return fmt.Errorf("create Services: %w", err)
+	if err := control.Store(ctx, values); err != nil {
+		return err
 	}
-	return nil
+	return s.arrived(ctx, control.Client)
 }
 
-func (s size) create(ctx context.Context, client kubernetes.Interface, i int) error {
+// arrived waits until the API server's cache has as many slices as there are Services.
+func (s size) arrived(ctx context.Context, client kubernetes.Interface) error {
+	pace := time.NewTicker(500 * time.Millisecond)
+	defer pace.Stop()
+	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); <-pace.C {
+		all, err := client.DiscoveryV1().EndpointSlices("").List(ctx, meta.ListOptions{ResourceVersion: "0"})
+		if err != nil {
+			return fmt.Errorf("count the slices: %w", err)
+		}
+		if len(all.Items) >= s.services {
+			return nil
+		}
+	}
+	return errors.New("the API server does not see what is in etcd")
+}
+
+// stored is what the API server adds to an object's metadata.
+func stored(name, namespace string, labels map[string]string) meta.ObjectMeta {
+	return meta.ObjectMeta{
+		Name: name, Namespace: namespace, Labels: labels, UID: uuid.NewUUID(), Generation: 1, CreationTimestamp: meta.Now(),
+		ManagedFields: []meta.ManagedFieldsEntry{{
+			Manager: "kube-controller-manager", Operation: meta.ManagedFieldsOperationUpdate, APIVersion: "v1", FieldsType: "FieldsV1",
+			FieldsV1: meta.NewFieldsV1(`{"f:metadata":{"f:labels":{".":{},"f:app":{}}},"f:spec":{"f:ports":{},"f:selector":{},"f:type":{}}}`),
+		}},
+	}
+}
+
+// service is Service i.
+func (s size) service(i int) *core.Service {
+	one, cluster := core.IPFamilyPolicySingleStack, core.ServiceInternalTrafficPolicyCluster
 	v := &core.Service{
-		ObjectMeta: meta.ObjectMeta{Name: service(i), Namespace: namespace(i)},
+		TypeMeta:   meta.TypeMeta{APIVersion: "v1", Kind: "Service"},
+		ObjectMeta: stored(service(i), namespace(i), nil),
 		Spec: core.ServiceSpec{
-			ClusterIP: clusterIP(i).String(), Ports: []core.ServicePort{{Name: "http", Port: 80}},
-			Selector: nil, // or else the controller would look for Pods
+			Type: core.ServiceTypeClusterIP, ClusterIP: clusterIP(i).String(), ClusterIPs: []string{clusterIP(i).String()},
+			IPFamilies: []core.IPFamily{core.IPv4Protocol}, IPFamilyPolicy: &one, InternalTrafficPolicy: &cluster,
+			SessionAffinity: core.ServiceAffinityNone, Ports: []core.ServicePort{servicePort("http", 80)},
 		},
 	}
 	if s.second(i) {
-		v.Spec.Ports = append(v.Spec.Ports, core.ServicePort{Name: "metrics", Port: 90})
+		v.Spec.Ports = append(v.Spec.Ports, servicePort("metrics", 90))
 	}
-	err := persist(func() error {
-		_, err := client.CoreV1().Services(v.Namespace).Create(ctx, v, meta.CreateOptions{})
-		return err
-	})
-	if err != nil {
-		return err
+	return v
+}
+
+func servicePort(name string, port int32) core.ServicePort {
+	return core.ServicePort{Name: name, Protocol: core.ProtocolTCP, Port: port, TargetPort: intstr.FromInt32(port)}
+}
+
+// allocation says that Service i has its ClusterIP.
+func allocation(i int) *networking.IPAddress {
+	return &networking.IPAddress{
+		TypeMeta: meta.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "IPAddress"},
+		ObjectMeta: stored(clusterIP(i).String(), "", map[string]string{
+			networking.LabelIPAddressFamily: "IPv4", networking.LabelManagedBy: "ipallocator.k8s.io",
+		}),
+		Spec: networking.IPAddressSpec{
+			ParentRef: &networking.ParentReference{Resource: "services", Namespace: namespace(i), Name: service(i)},
+		},
 	}
-	return persist(func() error {
-		_, err := client.DiscoveryV1().EndpointSlices(v.Namespace).Create(ctx, s.slice(i), meta.CreateOptions{})
-		return err
-	})
 }
 
 // second reports whether Service i has a second port.
@@ -105,9 +162,8 @@ const podPort, podMetrics = 8080, 9090
 // slice is the EndpointSlice of Service i as it is at first.
 func (s size) slice(i int) *discovery.EndpointSlice {
 	v := &discovery.EndpointSlice{
-		ObjectMeta: meta.ObjectMeta{
-			Name: service(i) + "-1", Namespace: namespace(i), Labels: map[string]string{discovery.LabelServiceName: service(i)},
-		},
+		TypeMeta:    meta.TypeMeta{APIVersion: "discovery.k8s.io/v1", Kind: "EndpointSlice"},
+		ObjectMeta:  stored(service(i)+"-1", namespace(i), map[string]string{discovery.LabelServiceName: service(i)}),
 		AddressType: discovery.AddressTypeIPv4,
 		Ports:       []discovery.EndpointPort{slicePort("http", podPort)},
 	}

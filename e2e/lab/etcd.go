@@ -22,6 +22,42 @@ func (c *ControlPlane) Compact(ctx context.Context) error {
 	return c.etcd(ctx, "compaction", fmt.Sprintf(`{"revision":%q,"physical":true}`, state.Header.Revision), &state)
 }
 
+// storeBatch is how many values go into one transaction; etcd takes 128 at most.
+const storeBatch = 100
+
+// Store writes values under keys of etcd's, past the API server, which hears of them as of any change: thousands of objects
+// are there in a second.
+func (c *ControlPlane) Store(ctx context.Context, values map[string][]byte) error {
+	type put struct {
+		Key   []byte `json:"key"`
+		Value []byte `json:"value"`
+	}
+	type operation struct {
+		Put put `json:"requestPut"`
+	}
+	var batch []operation
+	send := func() error {
+		body, err := json.Marshal(map[string]any{"success": batch})
+		if err != nil {
+			return fmt.Errorf("etcd txn: %w", err)
+		}
+		batch = batch[:0]
+		var reply struct{}
+		return c.etcd(ctx, "txn", string(body), &reply)
+	}
+	for key, value := range values {
+		if batch = append(batch, operation{put{[]byte(key), value}}); len(batch) == storeBatch {
+			if err := send(); err != nil {
+				return err
+			}
+		}
+	}
+	if len(batch) == 0 {
+		return nil
+	}
+	return send()
+}
+
 // etcd calls a method of etcd's key-value service.
 func (c *ControlPlane) etcd(ctx context.Context, method, body string, reply any) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, etcdURL+"/v3/kv/"+method, bytes.NewReader([]byte(body)))
