@@ -90,6 +90,9 @@ func (c *town) startCompanion(t *testing.T) {
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the companions say:\n%s", c.kubectlEnd("-n", "kube-system", "logs", "-l", "k8s-app=waypost-proxy", "--tail=50", "--prefix"))
+			t.Logf("the DNS servers say:\n%s", c.kubectlEnd("-n", "kube-system", "logs", "-l", "k8s-app=kube-dns", "--tail=20", "--prefix"))
+			t.Logf("Pods are:\n%s", c.kubectlEnd("get", "pods", "--all-namespaces", "-o", "wide"))
+			t.Logf("it happened:\n%s", c.kubectlEnd("-n", "kube-system", "get", "events", "--sort-by=.lastTimestamp"))
 		}
 	})
 }

@@ -9,23 +9,24 @@ import (
 // Rates of questions, of each node's dnsperf. CoreDNS has to serve all alone for seconds, while its rollout starts what needs
 // the same processors, and what its socket's small buffer does not hold is lost.
 const (
-	gentleRate = 100
-	floodRate  = 2500
+	gentleRate    = 100
+	floodRate     = 300
+	longFloodRate = 2500
 )
 
 // swap puts Waypost in CoreDNS's place, restarts it some times, and goes back, under traffic that must not lose anything.
 func (c *town) swap(t *testing.T) {
-	restarts, queries := 3, 0
+	restarts, queries, rate := 3, 0, floodRate
 	if *long {
-		restarts, queries = 20, 1_000_000
+		restarts, queries, rate = 20, 1_000_000, longFloodRate
 	}
 	endpoints := c.follow(t, "kube-system", "kube-dns")
 	traffic := c.startTraffic(t, c.Nodes, gentleRate)
 	begun := time.Now()
 	c.setImage(t, waypostImage)
-	flood := c.flood(t, floodRate)
+	flood := c.flood(t, rate)
 	flooded := time.Now()
-	for done := 0; done < restarts || int(time.Since(flooded).Seconds())*floodRate*len(c.Nodes) < queries; done++ {
+	for done := 0; done < restarts || int(time.Since(flooded).Seconds())*rate*len(c.Nodes) < queries; done++ {
 		c.restartDNS(t)
 		restarts = max(restarts, done+1)
 	}
