@@ -1,8 +1,6 @@
 package check_test
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -223,30 +221,14 @@ func texts(d check.Directive) []string {
 // writeFiles writes the files that variants name, and puts their paths in.
 func writeFiles(t *testing.T) *strings.Replacer {
 	t.Helper()
-	identity := upstreamtest.NewIdentity(t)
-	key, err := x509.MarshalPKCS8PrivateKey(identity.Certificate.PrivateKey)
-	if err != nil {
+	certificate, key, authority := upstreamtest.NewIdentity(t).Files(t)
+	kubeconfig := filepath.Join(t.TempDir(), "config")
+	const text = "kind: Config\nclusters: [{name: c, cluster: {server: http://192.0.2.1}}]\n" +
+		"contexts: [{name: a, context: {cluster: c}}, {name: b, context: {cluster: c}}]\ncurrent-context: a\n"
+	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: identity.Certificate.Certificate[0]})
-	var pairs []string
-	for _, file := range []struct {
-		name string
-		text []byte
-	}{
-		{"KUBECONFIG", []byte("kind: Config\nclusters: [{name: c, cluster: {server: http://192.0.2.1}}]\n" +
-			"contexts: [{name: a, context: {cluster: c}}, {name: b, context: {cluster: c}}]\ncurrent-context: a\n")},
-		{"CERT", certificate},
-		{"CA", certificate},
-		{"KEY", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})},
-	} {
-		path := filepath.Join(t.TempDir(), "file")
-		if err := os.WriteFile(path, file.text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		pairs = append(pairs, file.name, path)
-	}
-	return strings.NewReplacer(pairs...)
+	return strings.NewReplacer("KUBECONFIG", kubeconfig, "CERT", certificate, "KEY", key, "CA", authority)
 }
 
 // documented are the options that docs/corefile.md says are there, by directive: the first words of the rows.

@@ -21,7 +21,7 @@ const (
 // is taken as it is.
 func (q *Query) Parse(packet []byte) Status {
 	q.Size = len(packet)
-	q.EDNS, q.Original = EDNS{}, nil
+	q.EDNS, q.Original, q.Inner = EDNS{}, nil, nil
 	q.Type, q.Class, q.hasName, q.nameLen, q.labels = TypeNone, 0, false, 0, 0
 	if len(packet) < HeaderLen {
 		return Ignored

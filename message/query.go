@@ -15,6 +15,7 @@ type Query struct {
 	MayBlock  bool     // off the socket loop: a step may wait for something
 	Resolver  Resolver // asks the whole server a further question
 	Depth     int      // how many questions deep inside the Resolver this one is
+	Inner     *int     // how many the Resolver has asked for the client's query by now, whatever their depth; nil is none
 	Listener  string   // the name of the listener that it came by: "dns://:53"
 	Refresh   bool     // nobody waits for the answer: the Resolver asks so that steps can keep it
 	Original  *Query   // what the client asked, where a step has changed the question since; else nil, see First
@@ -115,7 +116,7 @@ func (q *Query) Copy(from *Query) {
 }
 
 // Ask makes q the question for name and typ in class IN that the Resolver asks on behalf of from: the same client over
-// the same transport, the same header and OPT but for its options. The reply has no other size limit than a message has.
+// the same transport, the same header and OPT but for its options, and counts it. The reply has no other size limit than a message has.
 func (q *Query) Ask(from *Query, name Name, typ Type) {
 	q.From, q.Local, q.Received, q.Shard, q.Resolver = from.From, from.Local, from.Received, from.Shard, from.Resolver
 	q.Listener = from.Listener
@@ -126,6 +127,11 @@ func (q *Query) Ask(from *Query, name Name, typ Type) {
 	if q.EDNS.Present {
 		q.Size += optLen
 	}
+	if from.Inner == nil {
+		from.Inner = new(int)
+	}
+	q.Inner = from.Inner
+	*q.Inner++
 	q.setName([]byte(name))
 }
 

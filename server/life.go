@@ -209,7 +209,7 @@ func (s *Server) Resolve(from *message.Query, name message.Name, typ message.Typ
 	}
 	d.q.Ask(from, name, typ)
 	d.r.Begin(&d.q, make([]byte, 0, message.MinUDPSize))
-	if d.q.Depth > s.limits.InnerQuestions {
+	if d.q.Depth > s.limits.InnerDepth || *d.q.Inner > s.limits.InnerQuestions {
 		d.r.Fail(message.ServFail)
 		return d.r.Finish(), true
 	}

@@ -28,7 +28,7 @@ func newBench(t testing.TB, blocks ...*Block) *bench {
 		Dropped: &b.dropped,
 		Panic:   func(v any, stack []byte) { b.panics = append(b.panics, fmt.Sprint(v)) },
 	}}
-	s.limits = Limits{InnerQuestions: 3}.withDefaults()
+	s.limits = Limits{InnerDepth: 3}.withDefaults()
 	s.parking.limit = 1
 	s.chains.Store(newChains(blocks))
 	b.server, b.q.Resolver = s, s
@@ -304,6 +304,29 @@ func TestResolve(t *testing.T) {
 		}
 		if seen.text() != tt.seen || b.dropped.text() != tt.dropped {
 			t.Errorf("%s: block saw %q, want %q; dropped saw %q, want %q", tt.name, seen.text(), tt.seen, b.dropped.text(), tt.dropped)
+		}
+	}
+}
+
+// TestInnerQuestions: a step that asks twice wherever it is asked would ask 2^depth questions.
+func TestInnerQuestions(t *testing.T) {
+	asked := 0
+	twice := step(func(q *message.Query, _ *message.Reply) message.Verdict {
+		asked++
+		for range 2 {
+			q.Resolver.Resolve(q, message.Name(q.Lower()), q.Type)
+		}
+		return message.Done
+	})
+	b := newBench(t, block(t, "twice.", twice))
+	b.server.limits = Limits{InnerDepth: 20, InnerQuestions: 50}.withDefaults()
+	for range 2 { // each query has its own
+		asked = 0
+		outer := query(t, "outer.", dns.TypeA)
+		outer.Resolver = b.server
+		b.server.Resolve(outer, name(t, "a.twice."), message.TypeA)
+		if asked > 50 || asked < 20 { // those beyond the depth count too
+			t.Errorf("%d questions", asked)
 		}
 	}
 }

@@ -173,7 +173,7 @@ func (s *Server) Refresh(q *message.Query) {
 	p := s.parked()
 	p.counted, p.within, p.exit = true, s.enter(), nobody{}
 	p.q.Copy(q.First())
-	p.q.Refresh, p.q.MayBlock = true, false
+	p.q.Refresh, p.q.MayBlock, p.q.Inner = true, false, nil
 	p.r.Begin(&p.q, p.out)
 	p.revising = p.revising[:0]
 	if p.chain = p.within.find(&p.q); p.chain == nil {

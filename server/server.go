@@ -54,7 +54,8 @@ type Limits struct {
 	Connections    int           // open TCP connections: 4,096; beyond, the one that was silent longest gives way
 	Parked         int           // queries that wait for something at one time: 4,096; beyond, SERVFAIL at once
 	ParkedPerConn  int           // the same for one TCP connection: 128; beyond, no more is read from it
-	InnerQuestions int           // how deep a question inside a question may be (message.Resolver): 10
+	InnerDepth     int           // how deep a question inside a question may be (message.Resolver): 10
+	InnerQuestions int           // how many of them there may be for one query: 100; beyond either, they are SERVFAIL
 	FirstMessage   time.Duration // how long a TCP connection may take to send its first query: 3 s
 	Idle           time.Duration // how long until its next one, counted from the last answer: 10 s
 	Write          time.Duration // how long it may take to accept an answer: 5 s
@@ -69,7 +70,8 @@ func (l Limits) withDefaults() Limits {
 		Connections:    cmp.Or(l.Connections, 4096),
 		Parked:         cmp.Or(l.Parked, 4096),
 		ParkedPerConn:  cmp.Or(l.ParkedPerConn, 128),
-		InnerQuestions: cmp.Or(l.InnerQuestions, 10),
+		InnerDepth:     cmp.Or(l.InnerDepth, 10),
+		InnerQuestions: cmp.Or(l.InnerQuestions, 100),
 		FirstMessage:   cmp.Or(l.FirstMessage, 3*time.Second),
 		Idle:           cmp.Or(l.Idle, 10*time.Second),
 		Write:          cmp.Or(l.Write, 5*time.Second),

@@ -105,11 +105,6 @@ func Parse(d *config.Directive) ([]Options, error) {
 		}
 		all = append(all, o)
 	}
-	for _, o := range all {
-		if len(o.To) > maxTo {
-			return nil, fmt.Errorf("more than %d TOs configured: %d", maxTo, len(o.To))
-		}
-	}
 	return all, nil
 }
 

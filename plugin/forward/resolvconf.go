@@ -18,6 +18,9 @@ func readResolvConf(path string) ([]netip.AddrPort, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the servers of %s: %w", path, err)
 	}
+	if !info.Mode().IsRegular() { // a pipe or a device may never end
+		return nil, fmt.Errorf("read the servers of %s: not a plain file", path)
+	}
 	if info.Size() > maxResolvConf {
 		return nil, fmt.Errorf("read the servers of %s: it has more than %d bytes", path, maxResolvConf)
 	}

@@ -36,7 +36,7 @@ var schemes = []string{"tls", "dns", "quic", "grpc", "https3", "https", "unix"}
 
 // parseTo reads the arguments that say where to forward. An empty file says nothing, but there has to be something.
 func (o *Options) parseTo(c *caddyfile.Dispenser, args []string) error {
-	some := false
+	found := 0
 	for _, arg := range args {
 		if scheme, rest := splitScheme(arg); scheme == "https" && strings.Contains(rest, "/") {
 			return fmt.Errorf("paths are not allowed in HTTPS upstream addresses (the /dns-query path is used by default): %s", arg)
@@ -52,17 +52,20 @@ func (o *Options) parseTo(c *caddyfile.Dispenser, args []string) error {
 		}
 		o.To = append(o.To, to)
 		if to.File == "" {
-			some = true
+			found++
 			continue
 		}
 		servers, err := readResolvConf(to.File)
 		if err != nil {
 			return err
 		}
-		some = some || len(servers) > 0
+		found += len(servers)
 	}
-	if !some {
+	switch {
+	case found == 0:
 		return errors.New("no valid upstream addresses found")
+	case found > maxTo:
+		return fmt.Errorf("more than %d TOs configured: %d", maxTo, found)
 	}
 	return nil
 }
