@@ -11,7 +11,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 )
 
 // barAfterDeath is how long questions may fail after a DNS server has died without a word.
@@ -178,4 +177,3 @@ func servers(t *testing.T) (pids []int) {
 	}
 	return pids
 }
-
