@@ -74,11 +74,22 @@ type options struct {
 	messages io.Writer
 }
 
+const usage = `Usage of waypost:
+  waypost [FLAGS]               serve a Corefile
+  waypost demo [FLAGS]          serve a small cluster, to try it: any FLAGS but -conf
+  waypost check [FLAGS] [FILE]  say what is wrong with a Corefile, and what it serves: see waypost check -h
+FLAGS are
+`
+
 // parseFlags reads the command line. What is wrong with it has been said on stderr.
 func parseFlags(args []string, port uint16, stderr io.Writer) (options, error) {
 	o := options{port: port, messages: stderr}
 	flags := flag.NewFlagSet("waypost", flag.ContinueOnError)
 	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		fmt.Fprint(stderr, usage)
+		flags.PrintDefaults()
+	}
 	flags.StringVar(&o.conf, "conf", "", "`FILE` to read the Corefile from, stdin to read it from a pipe (default \"Corefile\")")
 	flags.StringVar((*string)(&o.lastGood), "lastgood", "", "`FOLDER` to keep the Corefile in that is served, and to start from if the one of -conf cannot be")
 	flags.StringVar(&o.pidfile, "pidfile", "", "`FILE` to write the process's number to")
@@ -93,7 +104,7 @@ func parseFlags(args []string, port uint16, stderr io.Writer) (options, error) {
 		return nil
 	}
 	flags.Func("dns.port", fmt.Sprintf("`PORT` of zones that name none (default %d)", port), setPort)
-	flags.Func("p", "the same as -dns.port", setPort)
+	flags.Func("p", "the same as -dns.port `PORT`", setPort)
 	flags.Func("log-format", "`FORMAT` of log lines, text or json (default text)", func(text string) error {
 		switch text {
 		case "text":

@@ -56,7 +56,7 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{[]string{"-version"}, 0, "^Waypost-" + regexp.QuoteMeta(version+"\n"+platform) + ".*\n$", "^$"},
 		{[]string{"-plugins"}, 0, "^(\\w+\n)*bind\n(\\w+\n)*errors\n(\\w+\n)*whoami\n$", "^$"},
-		{[]string{"-h"}, 0, "^$", "(?s)^Usage of waypost:.*-dns.port.*-pidfile"},
+		{[]string{"-h"}, 0, "^$", "(?s)^Usage of waypost:.*waypost demo .*waypost check .*-dns.port.*-p PORT.*-pidfile"},
 		{[]string{"-nope"}, 2, "^$", "^flag provided but not defined: -nope\n"},
 		{[]string{"-p", "x"}, 1, "^$", "^address x: invalid port\n$"},
 		{[]string{"-dns.port", "70000"}, 1, "^$", "^address 70000: invalid port\n$"},
