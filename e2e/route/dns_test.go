@@ -113,7 +113,7 @@ func (c *realCluster) nodeDies(t *testing.T) {
 	c.becomes(t, c.Node1, metrics, "/metrics", 200, `waypost_proxy_dns_backends{outcome="unanswered"} 2`)
 	limit := 3 * time.Second
 	if busyMachine(t) {
-		limit = Patience
+		limit = 10 * time.Second
 	}
 	<-time.After(time.Until(died.Add(limit + 2*time.Second)))
 	close(stop)

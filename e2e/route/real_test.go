@@ -16,6 +16,10 @@ func TestWithAnAPIServer(t *testing.T) {
 			} {
 				c.tell(t, stories)
 			}
+			t.Run("another proxy's label", c.labels)
+			t.Run("a load balancer that is a proxy", c.ipMode)
+			t.Run("session affinity", c.affinity)
+			t.Run("UDP flows", c.udpFlows)
 			t.Run("health checks", c.healthChecks)
 			t.Run("a Node that leaves", c.nodeLeaves)
 		})

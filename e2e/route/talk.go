@@ -18,7 +18,7 @@ import (
 
 // Patience is how long a client waits for an answer that ought to come: on one machine that takes less than a millisecond,
 // unless the machine has much else to do.
-const Patience = 10 * time.Second
+const Patience = 30 * time.Second
 
 // Silence is how long a client waits until it takes nothing for an answer.
 const Silence = 400 * time.Millisecond

@@ -65,7 +65,7 @@ func (l *Lab) connection(t *testing.T, from *Space, to netip.AddrPort) (conn net
 }
 
 func echo(conn net.Conn, reader *bufio.Reader, i int) error {
-	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(Patience)); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintf(conn, "line %d\n", i); err != nil {
