@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(lab.Run(m.Run, "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "containerd", "runc",
-		"/usr/lib/cni/bridge", "nsenter", "dig", "nft", "prometheus", "visitor"))
+		"/usr/lib/cni/bridge", "nsenter", "dig", "nft", "prometheus", "coredns", "visitor"))
 }
 
 // makeImages makes the images of what the checkout holds.
@@ -50,6 +50,7 @@ func TestDeploy(t *testing.T) {
 	t.Run("rights for pods verified", c.verified)
 	t.Run("one line in CoreDNS's Deployments", c.replace)
 	t.Run("the chart beside another DNS server", c.beside)
+	t.Run("one line in kube-proxy's DaemonSet", c.replaceProxy)
 }
 
 // town is the cluster.
@@ -65,14 +66,11 @@ func startTown(t *testing.T) *town {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pause := filepath.Join(lab.Folder(), "pause.tar")
-	err = lab.WriteImages(pause, lab.Image{
-		Name: lab.PauseImage, Files: map[string]string{"visitor": p.Path("visitor")}, Entrypoint: []string{"/visitor", "pause"},
-	})
+	others, err := writeImages(p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cluster, err := lab.StartCluster(t.Context(), p, 1, pause, archive(p, "waypost"), archive(p, "waypost-proxy"))
+	cluster, err := lab.StartCluster(t.Context(), p, 1, others, archive(p, "waypost"), archive(p, "waypost-proxy"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,6 +80,21 @@ func startTown(t *testing.T) *town {
 		t.Fatal(err)
 	}
 	return &town{cluster, p, o}
+}
+
+// writeImages makes the images that are not ours: what keeps Pods' namespaces, and CoreDNS under the names that vendors give it.
+// They are of one CoreDNS, the peer of all tests.
+func writeImages(p *peers.Peers) (archive string, err error) {
+	images := []lab.Image{{Name: lab.PauseImage, Files: map[string]string{"visitor": p.Path("visitor")}, Entrypoint: []string{"/visitor", "pause"}}}
+	for _, name := range []string{kubeadmImage, k3sImage, eksImage} {
+		image := lab.Image{Name: name, Files: map[string]string{}, Entrypoint: []string{"/coredns"}}
+		if err := image.Add("coredns", p.Path("coredns")); err != nil {
+			return "", err
+		}
+		images = append(images, image)
+	}
+	archive = filepath.Join(lab.Folder(), "images.tar")
+	return archive, lab.WriteImages(archive, images...)
 }
 
 // archive is an image for all architectures, as `make image` has left it.

@@ -69,6 +69,9 @@ func (c *town) troubles(ctx context.Context) error {
 	}
 	var all []error
 	for _, pod := range list.Items {
+		if pod.DeletionTimestamp != nil {
+			all = append(all, fmt.Errorf("%s was to be gone at %v", pod.Name, pod.DeletionTimestamp))
+		}
 		for _, s := range pod.Status.ContainerStatuses {
 			if !s.Ready {
 				text, _ := c.log(ctx, &pod)

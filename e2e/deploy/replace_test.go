@@ -1,9 +1,9 @@
 package deploy
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -26,6 +26,13 @@ import (
 	"github.com/waypost/waypost/e2e/lab"
 )
 
+// The images of CoreDNS in the vendors' Deployments, in full.
+const (
+	kubeadmImage = "registry.k8s.io/coredns/coredns:v1.14.2"
+	k3sImage     = "docker.io/rancher/mirrored-coredns-coredns:1.11.3"
+	eksImage     = "602401143452.dkr.ecr.us-west-2.amazonaws.com/eks/coredns:v1.14.3-eksbuild.3"
+)
+
 // replace: where kubeadm, k3s or EKS runs CoreDNS, Waypost starts with another image and nothing else changed.
 func (c *town) replace(t *testing.T) {
 	t.Run("kubeadm", func(t *testing.T) { c.replaceIn(t, c.kubeadm(t), c.setImage) })
@@ -39,10 +46,15 @@ func (c *town) replace(t *testing.T) {
 	}
 }
 
-// replaceIn installs a vendor's CoreDNS in place of whatever Deployment there is, and puts Waypost in its place.
+// replaceIn installs a vendor's CoreDNS in place of whatever Deployment there is, and then puts Waypost in its place.
 func (c *town) replaceIn(t *testing.T, manifests []*unstructured.Unstructured, swap func(t *testing.T)) {
 	c.removeServer(t)
 	c.objects.mustApply(t, vendor, manifests)
+	c.rolledOut(t, "coredns")
+	c.answers(t, "10.96.0.1\n", "kubernetes.default.svc.cluster.local")
+	for _, pod := range c.pods(t, "k8s-app=kube-dns") {
+		c.process(t, pod, "coredns")
+	}
 	before := c.template(t)
 	swap(t)
 	after := c.template(t)
@@ -77,7 +89,7 @@ func (c *town) removeServer(t *testing.T) {
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
-		return fmt.Errorf("it is there: %v", err)
+		return errors.Join(fmt.Errorf("it is there: %v", err), c.troubles(ctx))
 	})
 }
 
@@ -131,8 +143,64 @@ func (c *town) template(t *testing.T) string {
 	return string(text)
 }
 
-// kubeadm returns the manifests of CoreDNS in the sources of the Kubernetes that the tests run, filled in as `kubeadm init` does.
+// replaceProxy: where kubeadm runs kube-proxy, waypost-proxy starts with another image and nothing else changed.
+func (c *town) replaceProxy(t *testing.T) {
+	own := one(t, kustomize(t, c.folder("overlays", "companion")), "DaemonSet", "waypost-proxy")
+	foreground := metav1.DeletePropagationForeground
+	daemonSets := c.Client.AppsV1().DaemonSets(system)
+	if err := daemonSets.Delete(t.Context(), own.GetName(), metav1.DeleteOptions{PropagationPolicy: &foreground}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the companion to go", func(ctx context.Context) error {
+		if _, err := daemonSets.Get(ctx, own.GetName(), metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("it is there: %v", err)
+		}
+		return nil
+	})
+	for _, manifest := range c.kubeadmManifests(t, "proxy", map[string]any{
+		"Image": containerImage(own), "ProxyConfigMap": "kube-proxy", "ProxyConfigMapKey": "config.conf",
+	}) {
+		if strings.Contains(manifest, "kind: DaemonSet") {
+			c.objects.mustApply(t, vendor, parse(t, []byte(manifest)))
+		}
+	}
+	c.objects.mustApply(t, vendor, parse(t, []byte(kubeProxyAccount)))
+	eventually(t, "kubeadm's DaemonSet", func(ctx context.Context) error { return c.daemonSetReady(ctx, "kube-proxy") })
+	for _, pod := range c.pods(t, "k8s-app=kube-proxy") {
+		c.process(t, pod, "kube-proxy")
+		c.allowed(t, pod)
+	}
+	c.answers(t, "10.96.0.1\n", "kubernetes.default.svc.cluster.local")
+}
+
+// kubeProxyAccount is what kubeadm makes in code.
+const kubeProxyAccount = `
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: kube-proxy, namespace: kube-system}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: "kubeadm:node-proxier"}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:node-proxier"}
+subjects: [{kind: ServiceAccount, name: kube-proxy, namespace: kube-system}]
+`
+
+// kubeadm returns the manifests of CoreDNS, filled in as `kubeadm init` does.
 func (c *town) kubeadm(t *testing.T) []*unstructured.Unstructured {
+	t.Helper()
+	manifests := parse(t, []byte(strings.Join(c.kubeadmManifests(t, "dns", map[string]any{
+		"DeploymentName": "coredns", "Image": kubeadmImage, "Replicas": 2,
+		"ControlPlaneTaintKey": "node-role.kubernetes.io/control-plane", "DNSDomain": "cluster.local", "DNSIP": lab.DNSAddress,
+	}), "\n---\n")))
+	for _, u := range manifests {
+		u.SetResourceVersion("") // kubeadm's means: whatever is there
+	}
+	return manifests
+}
+
+// kubeadmManifests returns the manifests of an add-on in the sources of the Kubernetes that the tests run, filled in.
+func (c *town) kubeadmManifests(t *testing.T, addon string, values map[string]any) []string {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes")
 	list.Dir = filepath.Join(c.peers.Root(), "e2e/peers/kubernetes")
@@ -140,33 +208,27 @@ func (c *town) kubeadm(t *testing.T) []*unstructured.Unstructured {
 	if err != nil {
 		t.Fatalf("find the sources of kubeadm: %v", err)
 	}
-	file := filepath.Join(strings.TrimSpace(string(folder)), "cmd/kubeadm/app/phases/addons/dns/manifests.go")
+	file := filepath.Join(strings.TrimSpace(string(folder)), "cmd/kubeadm/app/phases/addons", addon, "manifests.go")
 	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var text bytes.Buffer
+	var all []string
 	ast.Inspect(parsed, func(n ast.Node) bool {
 		literal, ok := n.(*ast.BasicLit)
 		if !ok || literal.Kind != token.STRING {
 			return true
 		}
 		manifest, err := strconv.Unquote(literal.Value)
+		var text strings.Builder
 		if err == nil {
-			err = template.Must(template.New("").Parse(manifest)).Execute(&text, map[string]any{
-				"DeploymentName": "coredns", "Image": "registry.k8s.io/coredns/coredns:v1.14.2", "Replicas": 2,
-				"ControlPlaneTaintKey": "node-role.kubernetes.io/control-plane", "DNSDomain": "cluster.local", "DNSIP": lab.DNSAddress,
-			})
+			err = template.Must(template.New("").Parse(manifest)).Execute(&text, values)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		text.WriteString("\n---\n")
+		all = append(all, text.String())
 		return true
 	})
-	manifests := parse(t, text.Bytes())
-	for _, u := range manifests {
-		u.SetResourceVersion("") // kubeadm's means: whatever is there
-	}
-	return manifests
+	return all
 }
