@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -199,13 +200,13 @@ func TestCacheKey(t *testing.T) {
 // TestTTL: nothing is kept for longer than the Corefile says, whatever TTL it comes with. CVE-2025-58063: a number cast to a
 // TTL pinned entries for years.
 func TestTTL(t *testing.T) {
-	ttl := uint32(0)
+	var ttl atomic.Uint32
 	origin := upstreamtest.Start(t, func(w dns.ResponseWriter, q *dns.Msg) {
-		upstreamtest.Answer(t, fmt.Sprintf("%s %d IN A %s", q.Question[0].Name, ttl, right))(w, q)
+		upstreamtest.Answer(t, fmt.Sprintf("%s %d IN A %s", q.Question[0].Name, ttl.Load(), right))(w, q)
 	})
 	s := hosted(t, "cache 60\nforward . "+origin.Addr.String())
 	for i, most := range map[uint32]uint32{0: 5, 1<<31 - 1: 60, 1 << 31: 60, 1<<32 - 1: 60} {
-		ttl = i
+		ttl.Store(i)
 		for range 2 {
 			reply := ask(t, s, "udp", fmt.Sprintf("t%d.example.", i), dns.TypeA)
 			if len(reply.Answer) != 1 || reply.Answer[0].Header().Ttl > most {
