@@ -53,11 +53,22 @@ func newGrounds(t *testing.T, control *lab.ControlPlane, p *peers.Peers, out *ou
 	if err := here.Bridge("br0", bridge4+"/24", bridge6+"/64"); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := removeLink("br0"); err != nil {
+			t.Error(err)
+		}
+	})
 	for _, list := range [][]netip.AddrPort{out.recursive, out.authoritative, out.cluster, out.tls} {
 		for _, a := range list {
-			if err := addAddress(a.Addr()); err != nil {
+			remove, err := addAddress(a.Addr())
+			if err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() {
+				if err := remove(); err != nil {
+					t.Error(err)
+				}
+			})
 		}
 	}
 	if g.certs, err = control.Certificates(); err != nil {
@@ -74,18 +85,30 @@ func newGrounds(t *testing.T, control *lab.ControlPlane, p *peers.Peers, out *ou
 	return g
 }
 
-// addAddress gives the loopback of the calling thread's namespace one more address. One that it has is no error.
-func addAddress(a netip.Addr) error {
+// addAddress gives the loopback of the calling thread's namespace one more address, until it is removed. One that it has is
+// no error, and stays.
+func addAddress(a netip.Addr) (remove func() error, err error) {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
-		return fmt.Errorf("find the loopback: %w", err)
+		return nil, fmt.Errorf("find the loopback: %w", err)
 	}
-	mask := net.CIDRMask(a.BitLen(), a.BitLen())
-	address := &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: mask}}
-	if err := netlink.AddrAdd(lo, address); err != nil && !errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("add address %s to the loopback: %w", a, err)
+	address := &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}}
+	switch err := netlink.AddrAdd(lo, address); {
+	case errors.Is(err, os.ErrExist):
+		return func() error { return nil }, nil
+	case err != nil:
+		return nil, fmt.Errorf("add address %s to the loopback: %w", a, err)
 	}
-	return nil
+	return func() error { return netlink.AddrDel(lo, address) }, nil
+}
+
+// removeLink takes a link away.
+func removeLink(name string) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("find link %s: %w", name, err)
+	}
+	return netlink.LinkDel(link)
 }
 
 // startClusterDNS starts a CoreDNS where node caches expect the cluster's DNS.
@@ -147,7 +170,7 @@ func (g *grounds) newPlace(f *corefile, program, banner string, number int) (*pl
 	}
 	return p, p.space.Do(func() error {
 		for _, a := range f.own {
-			if err := addAddress(a); err != nil {
+			if _, err := addAddress(a); err != nil { // which ends with its namespace
 				return err
 			}
 		}
