@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(lab.Run(m.Run, "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "containerd", "runc",
-		"/usr/lib/cni/bridge", "nsenter", "dig", "nft", "prometheus", "coredns", "visitor"))
+		"/usr/lib/cni/bridge", "nsenter", "dig", "nft", "prometheus", "coredns", "visitor", peers.Kubeadm))
 }
 
 // makeImages makes the images of what the checkout holds.

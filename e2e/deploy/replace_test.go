@@ -9,8 +9,6 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -202,13 +200,10 @@ func (c *town) kubeadm(t *testing.T) []*unstructured.Unstructured {
 // kubeadmManifests returns the manifests of an add-on in the sources of the Kubernetes that the tests run, filled in.
 func (c *town) kubeadmManifests(t *testing.T, addon string, values map[string]any) []string {
 	t.Helper()
-	list := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes")
-	list.Dir = filepath.Join(c.peers.Root(), "e2e/peers/kubernetes")
-	folder, err := list.Output()
+	file, err := c.peers.KubeadmAddon(t.Context(), addon)
 	if err != nil {
-		t.Fatalf("find the sources of kubeadm: %v", err)
+		t.Fatal(err)
 	}
-	file := filepath.Join(strings.TrimSpace(string(folder)), "cmd/kubeadm/app/phases/addons", addon, "manifests.go")
 	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 	if err != nil {
 		t.Fatal(err)

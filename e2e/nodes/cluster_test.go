@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(lab.Run(m.Run, "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "containerd", "runc",
-		"/usr/lib/cni/bridge", "nsenter", "kubectl", "dig", "dnsperf", "gcc", "musl-gcc", "coredns", "visitor"))
+		"/usr/lib/cni/bridge", "nsenter", "kubectl", "dig", "dnsperf", "gcc", "musl-gcc", "coredns", "visitor", peers.Kubeadm))
 }
 
 // patience is how long anything may take that has no bar of its own.

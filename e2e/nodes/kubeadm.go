@@ -7,8 +7,6 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"text/template"
@@ -26,13 +24,10 @@ type kubeadmOptions struct {
 // kubeadmManifests returns kubeadm's manifests for CoreDNS, out of the sources of the Kubernetes that the tests run, filled
 // in as `kubeadm init` does.
 func kubeadmManifests(ctx context.Context, p *peers.Peers, image string) (string, error) {
-	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes")
-	list.Dir = filepath.Join(p.Root(), "e2e/peers/kubernetes")
-	folder, err := list.Output()
+	file, err := p.KubeadmAddon(ctx, "dns")
 	if err != nil {
-		return "", fmt.Errorf("find the sources of kubeadm: %w", err)
+		return "", err
 	}
-	file := filepath.Join(strings.TrimSpace(string(folder)), "cmd/kubeadm/app/phases/addons/dns/manifests.go")
 	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 	if err != nil {
 		return "", fmt.Errorf("read kubeadm's manifests: %w", err)

@@ -4,6 +4,7 @@
 package peers
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -85,6 +86,8 @@ func (p *Peers) Ensure(programs ...string) error {
 			err = p.run(p.root, static, "go", "build", "-buildvcs=false", "-o", p.Path(program), "./cmd/"+program)
 		case program == "visitor":
 			err = p.run(filepath.Join(p.root, "e2e"), static, "go", "build", "-buildvcs=false", "-o", p.Path(program), "./nodes/visitor")
+		case program == Kubeadm:
+			err = p.run(p.kubernetesModule(), nil, "go", "mod", "download", "k8s.io/kubernetes")
 		case Packages[program] != "":
 			if _, lookErr := exec.LookPath(program); lookErr != nil {
 				missing = append(missing, Packages[program])
@@ -98,6 +101,23 @@ func (p *Peers) Ensure(programs ...string) error {
 	}
 	return install(missing)
 }
+
+// Kubeadm is what Ensure fetches for KubeadmAddon: kubeadm's sources, which hold its manifests.
+const Kubeadm = "kubeadm's sources"
+
+// KubeadmAddon is the file in which kubeadm has the manifests of an add-on, "dns" or "proxy".
+func (p *Peers) KubeadmAddon(ctx context.Context, addon string) (file string, err error) {
+	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes")
+	list.Dir = p.kubernetesModule()
+	folder, err := list.Output()
+	if err != nil {
+		return "", fmt.Errorf("find the sources of kubeadm: %w", err)
+	}
+	return filepath.Join(strings.TrimSpace(string(folder)), "cmd/kubeadm/app/phases/addons", addon, "manifests.go"), nil
+}
+
+// kubernetesModule is the folder of the module that builds Kubernetes' programs.
+func (p *Peers) kubernetesModule() string { return filepath.Join(p.root, "e2e/peers/kubernetes") }
 
 // lock keeps two test programs of one checkout from building the same peer at once.
 func (p *Peers) lock() (unlock func(), err error) {
@@ -126,7 +146,7 @@ func (p *Peers) build(program string) error {
 	if program == "coredns" {
 		err = p.run(p.root, []string{"GOBIN=" + dir}, "go", "install", "-trimpath", "github.com/coredns/coredns@"+CoreDNSVersion)
 	} else {
-		err = p.run(filepath.Join(p.root, "e2e/peers/kubernetes"), nil, "go", "build", "-trimpath", "-buildvcs=false", "-o", dir+"/", "./"+program)
+		err = p.run(p.kubernetesModule(), nil, "go", "build", "-trimpath", "-buildvcs=false", "-o", dir+"/", "./"+program)
 	}
 	if err == nil {
 		fmt.Fprintf(os.Stderr, "peers: built %s in %v\n", program, time.Since(start).Round(time.Second))
