@@ -105,8 +105,8 @@ func asExpected(r *reply) (how string, o outcome) {
 		return how, betterThan // than silence, and than telling the client that it is to blame
 	case how == "counts" && r.coredns.Rcode == dns.RcodeSuccess && r.waypost.Rcode == dns.RcodeServerFailure:
 		return how, same // what cannot be read to its end is not read
-	case how == "refused" && r.coredns.Rcode == dns.RcodeServerFailure && r.waypost.Rcode == dns.RcodeRefused:
-		return how, betterThan // it is what the resolver said
+	case r.coredns.Rcode == dns.RcodeServerFailure && len(r.waypost.Sections[0]) == 0 && !slices.Contains(liars, how):
+		return how, betterThan // or as good: what the resolver said, where CoreDNS had given it up because of what it said before
 	case r.coredns.Rcode == dns.RcodeServerFailure && r.waypost.Flags&bitTC != 0:
 		return how, betterThan // for a client that can ask again over TCP
 	case r.waypost.Rcode == r.coredns.Rcode && (len(r.waypost.Sections[0]) > 0) == (len(r.coredns.Sections[0]) > 0):
