@@ -26,7 +26,7 @@ func Departures() []Departure {
 		{"4 (SOA)", "SOA at a name that does not exist is a name error", missingSOA},
 		{"4 (NS)", "NS at the apex is answered in any letter case", upperCaseNS},
 		{"4 (ns.dns)", "ns.dns is answered in any letter case", upperCaseNSDNS},
-		{"11", "NOTIFY is not implemented", notify},
+		{"11", "NOTIFY gets NOTIMP", notify},
 		{"12 (FORMERR)", "a question that is missing is a format error", missingQuestion},
 		{"12 (FORMERR OPT)", "a format error keeps the OPT of a request whose own was sound", formatErrorOPT},
 		{"12 (records)", "records of a request other than OPT are not looked into", unreadRecords},
