@@ -34,10 +34,11 @@ var arrows = map[string][]string{
 	"plugin":            {"config", "journal", "message", "server"},
 	"plugin/env":        {"journal"},
 	"plugin/endpoint":   {},
+	"plugin/tlsfiles":   {},
 	"plugin/expression": {"message"},
 	"plugin/whole":      {"message"},
 	"plugin/plugintest": {"config", "journal", "message", "plugin/env"},
-	"plugin/forward":    {"config", "journal", "message", "plugin/env", "upstream"},
+	"plugin/forward":    {"config", "journal", "message", "plugin/env", "plugin/tlsfiles", "upstream"},
 	"plugin/loop":       {"config", "journal", "message", "plugin/env", "upstream"},
 	"plugin/kubernetes": {"config", "journal", "message", "plugin/env", "cluster", "records", "watch"},
 
@@ -49,7 +50,7 @@ var arrows = map[string][]string{
 }
 
 // directive is what the folder of a directive may import that has no arrows of its own.
-var directive = []string{"config", "journal", "message", "plugin/env", "plugin/endpoint", "plugin/expression", "plugin/whole"}
+var directive = []string{"config", "journal", "message", "plugin/env", "plugin/endpoint", "plugin/expression", "plugin/tlsfiles", "plugin/whole"}
 
 // only are the packages that alone may import something from outside: whatever drags in much, or acts on the kernel.
 var only = map[string][]string{

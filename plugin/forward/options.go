@@ -15,6 +15,7 @@ import (
 
 	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/message"
+	"github.com/waypost/waypost/plugin/tlsfiles"
 )
 
 // Options are what one line of forward, with its block, says. Parse fills in the defaults.
@@ -291,7 +292,7 @@ func (o *Options) takeTLS(c *caddyfile.Dispenser, args []string) error {
 	}
 	var err error
 	o.TLSFiles = args
-	o.TLS, err = loadTLS(args)
+	o.TLS, err = tlsfiles.Load(args)
 	return err
 }
 

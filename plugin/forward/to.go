@@ -1,8 +1,6 @@
 package forward
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -141,29 +139,4 @@ func parseResolver(arg string) (netip.AddrPort, error) {
 	}
 	addr, err := netip.ParseAddr(strings.Trim(arg, "[]"))
 	return netip.AddrPortFrom(addr, 53), err
-}
-
-// loadTLS reads the files of the tls option: none, CA, CERT KEY, or CERT KEY CA.
-func loadTLS(files []string) (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if len(files) >= 2 {
-		certificate, err := tls.LoadX509KeyPair(files[0], files[1])
-		if err != nil {
-			return nil, fmt.Errorf("could not load TLS cert: %w", err)
-		}
-		c.Certificates = []tls.Certificate{certificate}
-		files = files[2:]
-	}
-	if len(files) == 0 {
-		return c, nil
-	}
-	pem, err := os.ReadFile(files[0])
-	if err != nil {
-		return nil, fmt.Errorf("error reading %s: %w", files[0], err)
-	}
-	c.RootCAs = x509.NewCertPool()
-	if !c.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("could not read root certs: no certificate in %s", files[0])
-	}
-	return c, nil
 }
