@@ -139,6 +139,7 @@ var variants = map[string][]string{
 	"loop":     {"loop", "loop exit"},
 	"autopath": {"autopath testdata/resolv.conf", "autopath a testdata/resolv.conf", "autopath @kubernetes"},
 
+	"pprof":       {"pprof", "pprof :1", "pprof {\nblock\n}", "pprof {\nblock 2\n}"},
 	"prometheus":  {"prometheus", "prometheus :1", "prometheus {\nruntime_metrics\n}"},
 	"loadbalance": {"loadbalance"},
 	"rewrite": {"rewrite name a b", "rewrite continue name a b", "rewrite name a c", "rewrite name prefix a b", "rewrite name suffix a b", "rewrite name substring a b",

@@ -20,6 +20,7 @@ import (
 	"github.com/waypost/waypost/plugin/log"
 	"github.com/waypost/waypost/plugin/loop"
 	"github.com/waypost/waypost/plugin/nsid"
+	"github.com/waypost/waypost/plugin/pprof"
 	"github.com/waypost/waypost/plugin/prometheus"
 	"github.com/waypost/waypost/plugin/ready"
 	"github.com/waypost/waypost/plugin/reload"
@@ -110,6 +111,19 @@ func buildHealth(b *block, d *config.Directive) error {
 	h, _, err := have(s, "", func() (*health.Health, error) { return health.New(o, at, b.env("health")) })
 	s.health = append(s.health, h)
 	return err
+}
+
+func buildPprof(b *block, d *config.Directive) error {
+	o, err := pprof.Parse(d)
+	if err != nil {
+		return err
+	}
+	b.say(d, o)
+	b.warn(d, o.Warnings...)
+	s := b.setup
+	s.serve(o.Address, pprof.Path, pprof.Handler(), nil)
+	s.waits = o.Block // of several blocks the last one counts
+	return nil
 }
 
 func buildPrometheus(b *block, d *config.Directive) error {

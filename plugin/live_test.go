@@ -175,6 +175,81 @@ func TestReplaceKeepsEndpoints(t *testing.T) {
 	t.Logf("%d answers", answers.Load())
 }
 
+// TestReplaceProfiles: which waits of goroutines are recorded is what the Corefile says that is served, of several server
+// blocks the last one, and the profiles are there all the while.
+func TestReplaceProfiles(t *testing.T) {
+	at := freeAddress(t)
+	block := func(name, lines string) string { return name + ".:0 {\nbind 127.0.0.1\nwhoami\n" + lines + "}\n" }
+	pprof := func(block string) string { return "pprof " + at + " {\n" + block + "}\n" }
+	l := live(t, block("a", pprof("block\n")))
+	if !recorded(t) {
+		t.Error("at first: no wait is recorded")
+	}
+	for _, tt := range []struct {
+		name, corefile string
+		want           bool
+	}{
+		{"without block", block("a", pprof("")), false},
+		{"with it again", block("a", pprof("block 1\n")), true},
+		{"another server block has none", block("a", pprof("block\n")) + block("b", pprof("")), false},
+		{"another server block has it", block("a", pprof("")) + block("b", pprof("block\n")), true},
+		{"a rate that is none", block("a", pprof("block -1\n")), false},
+		{"with it", block("a", pprof("block\n")), true},
+	} {
+		l.change(t, tt.corefile)
+		if got := recorded(t); got != tt.want {
+			t.Errorf("%s: recorded %t", tt.name, got)
+		}
+		response, err := http.Get("http://" + at + "/debug/pprof/block")
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", tt.name, response.Status)
+		}
+	}
+	l.change(t, block("a", ""))
+	<-l.retired
+	if _, err := http.Get("http://" + at + "/debug/pprof/block"); err == nil || recorded(t) {
+		t.Errorf("without the directive: %v, recorded %t", err, recorded(t))
+	}
+}
+
+// recorded has one of two goroutines wait for the other, and reports whether the process has a record of that.
+func recorded(t *testing.T) bool {
+	t.Helper()
+	waits := func() (n int64) {
+		records := make([]runtime.BlockProfileRecord, 1<<14)
+		found, ok := runtime.BlockProfile(records)
+		if !ok {
+			t.Fatalf("%d kinds of waits", found)
+		}
+		for _, r := range records[:found] {
+			for _, frame := range r.Stack() {
+				if strings.HasSuffix(runtime.FuncForPC(frame).Name(), ".meet") {
+					n += r.Count
+				}
+			}
+		}
+		return n
+	}
+	before := waits()
+	meeting, met := make(chan bool), make(chan bool)
+	go func() {
+		meet(func() { meeting <- true })
+		close(met)
+	}()
+	meet(func() { <-meeting })
+	<-met
+	return waits() > before
+}
+
+// meet is a function that can be told in a stack.
+//
+//go:noinline
+func meet(other func()) { other() }
+
 // freeAddress is one of the loopback interface that nothing listens on.
 func freeAddress(t testing.TB) string {
 	t.Helper()

@@ -5,6 +5,7 @@ import (
 	"crypto/sha512"
 	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -39,6 +40,7 @@ type Setup struct {
 	// What becomes of the process with this Setup, see activate.
 	enabled    []prometheus.Enabled
 	runtime    bool // prometheus shows all of the runtime's metrics
+	waits      int  // which waits of goroutines are recorded, as runtime.SetBlockProfileRate has it (pprof)
 	stacktrace bool // a panic is logged with its stack
 	handlers   []func()
 }
@@ -68,6 +70,7 @@ func (s *Setup) activate() {
 	s.compiler.metrics.Enable(s.enabled)
 	s.compiler.metrics.ShowRuntime(s.runtime)
 	s.compiler.stacktrace.Store(s.stacktrace)
+	runtime.SetBlockProfileRate(s.waits)
 	s.before, s.handlers = nil, nil
 }
 

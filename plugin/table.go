@@ -12,6 +12,7 @@ import (
 	"github.com/waypost/waypost/plugin/kubernetes"
 	"github.com/waypost/waypost/plugin/loadbalance"
 	"github.com/waypost/waypost/plugin/log"
+	"github.com/waypost/waypost/plugin/pprof"
 	"github.com/waypost/waypost/plugin/prometheus"
 	"github.com/waypost/waypost/plugin/ready"
 	"github.com/waypost/waypost/plugin/rewrite"
@@ -53,7 +54,7 @@ var table = []directive{
 	{name: "trace", link: true, instead: "leave it out, and look at coredns_dns_request_duration_seconds"},
 	{name: "ready", build: buildReady, words: ready.Words},
 	{name: "health", build: buildHealth, words: health.Words},
-	{name: "pprof", instead: "leave it out, the prometheus directive shows memory and garbage collection"},
+	{name: "pprof", build: buildPprof, words: pprof.Words},
 	{name: "shed", link: true, instead: "leave it out, what clients can make the server hold is bounded in any case"},
 	{name: "prometheus", link: true, build: buildPrometheus, words: prometheus.Words},
 	{name: "errors", link: true, build: buildErrors, words: errors.Words},

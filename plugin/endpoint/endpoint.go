@@ -1,4 +1,4 @@
-// Package endpoint is a small HTTP server with one path: /health, /ready and /metrics are endpoints.
+// Package endpoint is a small HTTP server with one path: /health, /ready and /metrics are endpoints, and /debug/pprof/ is.
 package endpoint
 
 import (
@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -26,7 +27,8 @@ type Endpoint struct {
 // timeout bounds reading a request, writing its answer, an idle connection, and the end.
 const timeout = 5 * time.Second
 
-// New makes an endpoint for handler; Start opens it.
+// New makes an endpoint for handler; Start opens it. A path with a slash at its end is all that is below it, and itself
+// without the slash.
 func New(address, path string, handler http.Handler) *Endpoint {
 	e := &Endpoint{address: address, path: path, ended: make(chan struct{})}
 	e.Handle(handler)
@@ -52,6 +54,9 @@ func (e *Endpoint) Start(ctx context.Context) error {
 	}
 	mux := http.NewServeMux()
 	mux.Handle(e.path, e)
+	if above, tree := strings.CutSuffix(e.path, "/"); tree {
+		mux.Handle(above, e)
+	}
 	e.listener = listener
 	e.server = &http.Server{Handler: mux, ReadTimeout: timeout, WriteTimeout: timeout, IdleTimeout: timeout}
 	go func() {

@@ -37,6 +37,22 @@ func TestEndpoint(t *testing.T) {
 	}
 }
 
+// TestTree: a path with a slash at its end is all that is below it.
+func TestTree(t *testing.T) {
+	e := endpoint.New("127.0.0.1:0", "/a/b/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) }))
+	if err := e.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer e.Stop()
+	for path, want := range map[string]string{
+		"/a/b": "200 /a/b", "/a/b/": "200 /a/b/", "/a/b/c/d": "200 /a/b/c/d", "/a/bc": "404 404 page not found\n", "/a": "404 404 page not found\n",
+	} {
+		if got := fetch(t, e, path); got != want {
+			t.Errorf("%s: got %q, want %q", path, got, want)
+		}
+	}
+}
+
 func TestStartNamesTheAddress(t *testing.T) {
 	e := endpoint.New("192.0.2.1:8080", "/here", saying("")) // none of this host's
 	if err := e.Start(t.Context()); err == nil || !strings.Contains(err.Error(), `serve /here at "192.0.2.1:8080"`) {
