@@ -44,15 +44,7 @@ type figures struct {
 
 // TestDNS prints the figures of CoreDNS and Waypost.
 func TestDNS(t *testing.T) {
-	p, err := peers.Find()
-	if err != nil {
-		t.Fatal(err)
-	}
-	control, err := lab.StartControlPlane(t.Context(), p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(control.Stop)
+	p, control := startControlPlane(t)
 	loading := time.Now()
 	if err := load(t.Context(), control.Client); err != nil {
 		t.Fatal(err)

@@ -82,12 +82,8 @@ type proxyBench struct {
 func newProxyBench(t *testing.T) *proxyBench {
 	t.Helper()
 	b := &proxyBench{t: t}
+	b.peers, b.control = startControlPlane(t)
 	var err error
-	b.peers, err = peers.Find()
-	b.must(err)
-	b.control, err = lab.StartControlPlane(t.Context(), b.peers)
-	b.must(err)
-	t.Cleanup(b.control.Stop)
 	b.must(loadNamespaces(t.Context(), b.control.Client))
 	b.network, err = newNetwork()
 	b.must(err)

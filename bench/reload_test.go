@@ -55,15 +55,7 @@ type reloaded struct {
 
 // TestReload prints what is lost while the Corefile changes every two seconds under full load, and what is left in memory.
 func TestReload(t *testing.T) {
-	p, err := peers.Find()
-	if err != nil {
-		t.Fatal(err)
-	}
-	control, err := lab.StartControlPlane(t.Context(), p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(control.Stop)
+	p, control := startControlPlane(t)
 	if err := load(t.Context(), control.Client); err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/waypost/waypost/e2e/lab"
-	"github.com/waypost/waypost/e2e/peers"
 )
 
 // silenceCorefile is the usual one; /metrics tells how many goroutines there are.
@@ -62,15 +61,7 @@ type state struct {
 
 // TestSilence prints what CoreDNS and Waypost make of an upstream that does not answer any more.
 func TestSilence(t *testing.T) {
-	p, err := peers.Find()
-	if err != nil {
-		t.Fatal(err)
-	}
-	control, err := lab.StartControlPlane(t.Context(), p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(control.Stop)
+	p, control := startControlPlane(t)
 	if err := loadSome(t.Context(), control.Client, silenceServices); err != nil {
 		t.Fatal(err)
 	}
