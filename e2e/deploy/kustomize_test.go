@@ -14,6 +14,8 @@ import (
 	core "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/waypost/waypost/e2e/kubeadm"
 )
 
 // folder is one of deploy/.
@@ -166,7 +168,7 @@ func temporary(t *testing.T, c *town, text string) string {
 // what kube-proxy has left goes.
 func (c *town) companion(t *testing.T) {
 	c.cleanUp(t)
-	c.objects.mustApply(t, vendor, parse(t, fmt.Appendf(nil, kubeProxyConfiguration, nodeAddressOfAPI)))
+	c.objects.mustApply(t, vendor, parse(t, []byte(kubeadm.KubeProxyConfig)))
 	c.objects.mustApply(t, waypost, kustomize(t, c.folder("overlays", "companion")))
 	eventually(t, "the companion", func(ctx context.Context) error { return c.daemonSetReady(ctx, "waypost-proxy") })
 	for _, pod := range c.pods(t, "k8s-app=waypost-proxy") {
@@ -211,46 +213,4 @@ spec:
     image: %s
     command: [/waypost-proxy, --cleanup]
     securityContext: {capabilities: {add: [NET_ADMIN, NET_RAW]}}
-`
-
-// nodeAddressOfAPI is where nodes find the API server, kubeadm's controlPlaneEndpoint.
-const nodeAddressOfAPI = "https://10.0.0.1:6443"
-
-// kubeProxyConfiguration is the ConfigMap that kubeadm makes for kube-proxy, but for the metrics' address, which is to be
-// reached from outside of the node here.
-const kubeProxyConfiguration = `
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: kube-proxy, namespace: kube-system}
-data:
-  kubeconfig.conf: |
-    apiVersion: v1
-    kind: Config
-    clusters:
-    - {name: default, cluster: {server: "%s", certificate-authority: /var/run/secrets/kubernetes.io/serviceaccount/ca.crt}}
-    contexts:
-    - {name: default, context: {cluster: default, namespace: default, user: default}}
-    users:
-    - {name: default, user: {tokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token}}
-    current-context: default
-  config.conf: |
-    apiVersion: kubeproxy.config.k8s.io/v1alpha1
-    kind: KubeProxyConfiguration
-    bindAddress: 0.0.0.0
-    bindAddressHardFail: false
-    clientConnection: {acceptContentTypes: "", burst: 0, contentType: "", kubeconfig: /var/lib/kube-proxy/kubeconfig.conf, qps: 0}
-    clusterCIDR: 10.244.0.0/16
-    configSyncPeriod: 0s
-    conntrack: {maxPerCore: null, min: null, tcpBeLiberal: false, tcpCloseWaitTimeout: null, tcpEstablishedTimeout: null, udpStreamTimeout: 0s, udpTimeout: 0s}
-    detectLocal: {bridgeInterface: "", interfaceNamePrefix: ""}
-    detectLocalMode: ""
-    enableProfiling: false
-    healthzBindAddress: ""
-    hostnameOverride: ""
-    iptables: {localhostNodePorts: null, masqueradeAll: false, masqueradeBit: null, minSyncPeriod: 0s, syncPeriod: 0s}
-    metricsBindAddress: 0.0.0.0:10249
-    mode: ""
-    nodePortAddresses: null
-    oomScoreAdj: null
-    portRange: ""
 `

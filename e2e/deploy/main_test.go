@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,28 +14,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if lab.Folder() == "" { // outside: inside there is no way to fetch anything
-		if err := makeImages(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	}
 	os.Exit(lab.Run(m.Run, "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "containerd", "runc",
-		"/usr/lib/cni/bridge", "nsenter", "dig", "nft", "prometheus", "coredns", "visitor", peers.Kubeadm))
-}
-
-// makeImages makes the images of what the checkout holds.
-func makeImages() error {
-	p, err := peers.Find()
-	if err != nil {
-		return err
-	}
-	cmd := exec.Command("make", "image")
-	cmd.Dir = p.Root()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("make image: %w\n%s", err, out)
-	}
-	return nil
+		"/usr/lib/cni/bridge", "nsenter", "dig", "nft", "prometheus", "coredns", "visitor", peers.Images, peers.Kubeadm))
 }
 
 // TestDeploy is one story told of one cluster of a single node: each part takes it up where the one before has left it.
@@ -70,7 +49,7 @@ func startTown(t *testing.T) *town {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cluster, err := lab.StartCluster(t.Context(), p, 1, others, archive(p, "waypost"), archive(p, "waypost-proxy"))
+	cluster, err := lab.StartCluster(t.Context(), p, 1, others, p.Image("waypost"), p.Image("waypost-proxy"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,11 +74,6 @@ func writeImages(p *peers.Peers) (archive string, err error) {
 	}
 	archive = filepath.Join(lab.Folder(), "images.tar")
 	return archive, lab.WriteImages(archive, images...)
-}
-
-// archive is an image for all architectures, as `make image` has left it.
-func archive(p *peers.Peers, program string) string {
-	return filepath.Join(p.Cache(), "image", program+".tar")
 }
 
 // patience is how long anything may take that has no bar of its own.

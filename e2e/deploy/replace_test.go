@@ -5,14 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
-	"text/template"
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
-	"github.com/waypost/waypost/e2e/lab"
+	"github.com/waypost/waypost/e2e/kubeadm"
 )
 
 // The images of CoreDNS in the vendors' Deployments, in full.
@@ -155,14 +150,11 @@ func (c *town) replaceProxy(t *testing.T) {
 		}
 		return nil
 	})
-	for _, manifest := range c.kubeadmManifests(t, "proxy", map[string]any{
-		"Image": containerImage(own), "ProxyConfigMap": "kube-proxy", "ProxyConfigMapKey": "config.conf",
-	}) {
-		if strings.Contains(manifest, "kind: DaemonSet") {
-			c.objects.mustApply(t, vendor, parse(t, []byte(manifest)))
-		}
+	manifests, err := kubeadm.KubeProxy(t.Context(), c.peers, containerImage(own))
+	if err != nil {
+		t.Fatal(err)
 	}
-	c.objects.mustApply(t, vendor, parse(t, []byte(kubeProxyAccount)))
+	c.objects.mustApply(t, vendor, parse(t, []byte(strings.Join(manifests, "\n---\n"))))
 	eventually(t, "kubeadm's DaemonSet", func(ctx context.Context) error { return c.daemonSetReady(ctx, "kube-proxy") })
 	for _, pod := range c.pods(t, "k8s-app=kube-proxy") {
 		c.process(t, pod, "kube-proxy")
@@ -171,59 +163,12 @@ func (c *town) replaceProxy(t *testing.T) {
 	c.answers(t, "10.96.0.1\n", "kubernetes.default.svc.cluster.local")
 }
 
-// kubeProxyAccount is what kubeadm makes in code.
-const kubeProxyAccount = `
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: kube-proxy, namespace: kube-system}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: "kubeadm:node-proxier"}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:node-proxier"}
-subjects: [{kind: ServiceAccount, name: kube-proxy, namespace: kube-system}]
-`
-
 // kubeadm returns the manifests of CoreDNS, filled in as `kubeadm init` does.
 func (c *town) kubeadm(t *testing.T) []*unstructured.Unstructured {
 	t.Helper()
-	manifests := parse(t, []byte(strings.Join(c.kubeadmManifests(t, "dns", map[string]any{
-		"DeploymentName": "coredns", "Image": kubeadmImage, "Replicas": 2,
-		"ControlPlaneTaintKey": "node-role.kubernetes.io/control-plane", "DNSDomain": "cluster.local", "DNSIP": lab.DNSAddress,
-	}), "\n---\n")))
-	for _, u := range manifests {
-		u.SetResourceVersion("") // kubeadm's means: whatever is there
-	}
-	return manifests
-}
-
-// kubeadmManifests returns the manifests of an add-on in the sources of the Kubernetes that the tests run, filled in.
-func (c *town) kubeadmManifests(t *testing.T, addon string, values map[string]any) []string {
-	t.Helper()
-	file, err := c.peers.KubeadmAddon(t.Context(), addon)
+	manifests, err := kubeadm.CoreDNS(t.Context(), c.peers, kubeadmImage)
 	if err != nil {
 		t.Fatal(err)
 	}
-	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []string
-	ast.Inspect(parsed, func(n ast.Node) bool {
-		literal, ok := n.(*ast.BasicLit)
-		if !ok || literal.Kind != token.STRING {
-			return true
-		}
-		manifest, err := strconv.Unquote(literal.Value)
-		var text strings.Builder
-		if err == nil {
-			err = template.Must(template.New("").Parse(manifest)).Execute(&text, values)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, text.String())
-		return true
-	})
-	return all
+	return parse(t, []byte(strings.Join(manifests, "\n---\n")))
 }

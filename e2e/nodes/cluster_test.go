@@ -15,6 +15,7 @@ import (
 	core "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/waypost/waypost/e2e/kubeadm"
 	"github.com/waypost/waypost/e2e/lab"
 	"github.com/waypost/waypost/e2e/peers"
 )
@@ -24,14 +25,8 @@ var long = flag.Bool("long", false, "20 rolling restarts, 1,000,000 queries and 
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if lab.Folder() == "" { // outside: inside there is no way to fetch anything
-		if err := makeImages(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	}
 	os.Exit(lab.Run(m.Run, "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "containerd", "runc",
-		"/usr/lib/cni/bridge", "nsenter", "kubectl", "dig", "dnsperf", "gcc", "musl-gcc", "coredns", "visitor", peers.Kubeadm))
+		"/usr/lib/cni/bridge", "nsenter", "kubectl", "dig", "dnsperf", "gcc", "musl-gcc", "coredns", "visitor", peers.Images, peers.Kubeadm))
 }
 
 // patience is how long anything may take that has no bar of its own.
@@ -80,11 +75,10 @@ func (c *town) startUpstream(t *testing.T) {
 	t.Cleanup(upstream.Stop)
 }
 
-// startCompanion runs waypost-proxy on each node, as deploy/ has it, with the configuration that kubeadm keeps for kube-proxy
-// and what its file says by default left out.
+// startCompanion runs waypost-proxy on each node, as deploy/ has it, with the configuration that kubeadm keeps for kube-proxy.
 func (c *town) startCompanion(t *testing.T) {
 	t.Helper()
-	c.apply(t, kubeProxyConfiguration)
+	c.apply(t, kubeadm.KubeProxyConfig)
 	c.kubectl(t, "apply", "-k", filepath.Join(c.peers.Root(), "deploy/overlays/companion"))
 	c.kubectl(t, "-n", "kube-system", "rollout", "status", "daemonset/waypost-proxy", "--timeout", patience.String())
 	t.Cleanup(func() {
@@ -96,29 +90,6 @@ func (c *town) startCompanion(t *testing.T) {
 		}
 	})
 }
-
-const kubeProxyConfiguration = `
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: kube-proxy, namespace: kube-system}
-data:
-  kubeconfig.conf: |
-    apiVersion: v1
-    kind: Config
-    clusters:
-    - {name: default, cluster: {server: "https://` + lab.NodeAddress + `:6443", certificate-authority: /var/run/secrets/kubernetes.io/serviceaccount/ca.crt}}
-    contexts:
-    - {name: default, context: {cluster: default, namespace: default, user: default}}
-    users:
-    - {name: default, user: {tokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token}}
-    current-context: default
-  config.conf: |
-    apiVersion: kubeproxy.config.k8s.io/v1alpha1
-    kind: KubeProxyConfiguration
-    clientConnection: {kubeconfig: /var/lib/kube-proxy/kubeconfig.conf}
-    clusterCIDR: ` + lab.PodRange + `
-    logging: {verbosity: 2}
-`
 
 // kubectlEnd runs kubectl where the test is over, and what it prints is all that matters.
 func (c *town) kubectlEnd(args ...string) string {

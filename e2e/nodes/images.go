@@ -17,20 +17,6 @@ const (
 	waypostImage = "localhost/waypost:0.1.0-dev"
 )
 
-// makeImages has the images made of what the checkout holds.
-func makeImages() error {
-	p, err := peers.Find()
-	if err != nil {
-		return err
-	}
-	cmd := exec.Command("make", "image")
-	cmd.Dir = p.Root()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("make image: %w\n%s", err, out)
-	}
-	return nil
-}
-
 // archives returns the archives of all images that Pods run. Those of the tests are made anew.
 func archives(p *peers.Peers) ([]string, error) {
 	tools := lab.Image{Name: toolsImage, Files: map[string]string{}, Entrypoint: []string{"/bin/visitor", "pause"}}
@@ -62,9 +48,7 @@ func archives(p *peers.Peers) ([]string, error) {
 		return nil, err
 	}
 	ours := filepath.Join(lab.Folder(), "images.tar")
-	built := filepath.Join(p.Cache(), "image")
-	return []string{ours, filepath.Join(built, "waypost.tar"), filepath.Join(built, "waypost-proxy.tar")},
-		lab.WriteImages(ours, tools, pause, coredns)
+	return []string{ours, p.Image("waypost"), p.Image("waypost-proxy")}, lab.WriteImages(ours, tools, pause, coredns)
 }
 
 func compile(program, source string, compiler []string) error {

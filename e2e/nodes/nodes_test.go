@@ -1,19 +1,22 @@
 package nodes
 
 import (
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/waypost/waypost/e2e/kubeadm"
 )
 
 // TestNodes is one story told of one cluster: each part takes it up where the one before has left it.
 func TestNodes(t *testing.T) {
 	c := startTown(t)
 	begun := time.Now()
-	manifests, err := kubeadmManifests(t.Context(), c.peers, corednsImage)
+	manifests, err := kubeadm.CoreDNS(t.Context(), c.peers, corednsImage)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.apply(t, manifests+"\n---\n"+residents)
+	c.apply(t, strings.Join(append(manifests, residents), "\n---\n"))
 	c.awaitDNS(t)
 	c.rolledOut(t, "default", "web")
 	t.Logf("CoreDNS and Pods are there after %v", time.Since(begun).Round(100*time.Millisecond))

@@ -86,6 +86,8 @@ func (p *Peers) Ensure(programs ...string) error {
 			err = p.run(p.root, static, "go", "build", "-buildvcs=false", "-o", p.Path(program), "./cmd/"+program)
 		case program == "visitor":
 			err = p.run(filepath.Join(p.root, "e2e"), static, "go", "build", "-buildvcs=false", "-o", p.Path(program), "./nodes/visitor")
+		case program == Images:
+			err = p.run(p.root, nil, "make", "image")
 		case program == Kubeadm:
 			err = p.run(p.kubernetesModule(), nil, "go", "mod", "download", "k8s.io/kubernetes")
 		case Packages[program] != "":
@@ -100,6 +102,14 @@ func (p *Peers) Ensure(programs ...string) error {
 		}
 	}
 	return install(missing)
+}
+
+// Images is what Ensure makes for Image.
+const Images = "Waypost's images"
+
+// Image is the archive of a program's image, for all architectures, as `make image` makes it.
+func (p *Peers) Image(program string) (archive string) {
+	return filepath.Join(p.Cache(), "image", program+".tar")
 }
 
 // Kubeadm is what Ensure fetches for KubeadmAddon: kubeadm's sources, which hold its manifests.
