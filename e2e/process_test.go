@@ -33,8 +33,8 @@ type ended struct {
 	stdout, stderr string
 }
 
-// words makes two ends comparable: names, versions and times of either program are one, and places in files, which Waypost
-// adds to errors, are none.
+// words makes two ends comparable: names, versions and times of either program are one, and what Waypost adds to errors,
+// places in files and what to do, is none.
 func (e ended) words() string {
 	return fmt.Sprintf("exit code %d\nstdout:\n%sstderr:\n%s", e.code, sameWords(e.stdout), sameWords(e.stderr))
 }
@@ -52,6 +52,7 @@ var sayings = []struct {
 	{regexp.MustCompile(`(plugin/\w+: )\S+:\d+ - Error during parsing: `), "$1"},
 	{regexp.MustCompile(` \([^ ()]*:\d+(,? [^()]*)?\)`), ""},
 	{regexp.MustCompile(`(?m)^(Listen: |listening on udp \S+: )listen (tcp|udp) `), "LISTEN "},
+	{regexp.MustCompile(`(?m)^(LISTEN .*: bind: [^;\n]*); .*$`), "$1"}, // what to do about it
 	{regexp.MustCompile(`(?s)Usage of .*`), "USAGE"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+ - \d+ "(.*) [0-9.]+s\n`), `CLIENT "$1 TIME` + "\n"},
 }
