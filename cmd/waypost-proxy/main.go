@@ -16,11 +16,11 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"syscall"
 
 	"github.com/waypost/waypost/proxy/config"
 	"github.com/waypost/waypost/proxy/conntrack"
+	"github.com/waypost/waypost/proxy/kubeproxy"
 	"github.com/waypost/waypost/proxy/nftables"
 )
 
@@ -73,7 +73,7 @@ func act(c *config.Command, out io.Writer) error {
 	}
 	defer func() { _ = k.Close() }() // the process ends
 	if c.Cleanup {
-		return cleanup(k, out)
+		return errors.Join(k.Cleanup(), kubeproxy.Remove())
 	}
 	flows, err := conntrack.Open()
 	if err != nil {
@@ -98,14 +98,6 @@ func initOnly(c *config.Command, out, messages io.Writer) int {
 		return exitError
 	}
 	return exitOK
-}
-
-func cleanup(k *nftables.Tables, out io.Writer) error {
-	left, err := k.Cleanup()
-	if len(left) > 0 {
-		fmt.Fprintf(out, "may be left: %s\n", strings.Join(left, ", "))
-	}
-	return err
 }
 
 // gcPercent has the collector run before garbage is as much as what lives: the proxy is on every node of the cluster, and

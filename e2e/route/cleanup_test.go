@@ -64,7 +64,7 @@ func TestKubeProxysLeftoversGoAndOthersRulesStay(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Node1.shell(t, leftovers)
-	if _, err := r.Kernel.RemoveKubeProxy(); err != nil {
+	if err := r.Kernel.RemoveKubeProxy(); err != nil {
 		t.Fatal(err)
 	}
 	expectRules(t, l.Node1.shell(t, rules), "table ip waypost", "table ip6 waypost")
@@ -82,7 +82,7 @@ func TestCleanupLeavesNothingBehind(t *testing.T) {
 	}
 	l.Node1.shell(t, leftovers)
 	for range 2 { // the second time, nothing is there
-		if _, err := r.Kernel.Cleanup(); err != nil {
+		if err := r.Kernel.Cleanup(); err != nil {
 			t.Fatal(err)
 		}
 		expectRules(t, l.Node1.shell(t, rules))

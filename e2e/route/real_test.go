@@ -1,7 +1,15 @@
 package route
 
 import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/waypost/waypost/e2e/lab"
 )
 
 // The same stories are told of kube-proxy and of waypost-proxy, out of the same configuration file and the same API server:
@@ -29,6 +37,9 @@ func TestWithAnAPIServer(t *testing.T) {
 		}
 		c.cleanup(t)
 	}
+	for _, flavour := range []string{"nft", "legacy"} {
+		t.Run("what kube-proxy's iptables mode leaves in iptables-"+flavour, func(t *testing.T) { c.iptablesMode(t, flavour) })
+	}
 	t.Run("the API server is away", c.apiAway)
 	t.Run("what DNS leads to", func(t *testing.T) {
 		c.proxy(t, "waypost-proxy", "-v=2")
@@ -36,6 +47,50 @@ func TestWithAnAPIServer(t *testing.T) {
 		t.Run("a node with a DNS server dies", c.nodeDies)
 	})
 	c.cleanup(t)
+}
+
+// iptablesMode has kube-proxy route in its iptables mode, with a flavour of iptables, and waypost-proxy take away what it leaves.
+func (c *realCluster) iptablesMode(t *testing.T, flavour string) {
+	programs := t.TempDir()
+	for _, name := range []string{"iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore"} {
+		target, err := exec.LookPath(strings.Replace(name, "tables", "tables-"+flavour, 1))
+		if err == nil {
+			err = os.Symlink(target, filepath.Join(programs, name))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", programs+":"+os.Getenv("PATH"))
+	config := filepath.Join(lab.Folder(), "iptables.yaml")
+	text := strings.NewReplacer("mode: nftables", "mode: iptables", "\nnftables:", "\niptables:").Replace(fmt.Sprintf(proxyConfig, c.access))
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := c.start(t, c.Node1, "kube-proxy", "--config="+config)
+	c.set(t, with(service("web", externalLocal), "b", "c")...)
+	c.check(t, "a tcp web:80 -> b sees a | c sees a")
+	p.Stop()
+	saved := func(family string) string { return c.Node1.saved(t, family+"tables-"+flavour) }
+	for _, family := range []string{"ip", "ip6"} {
+		if rules := saved(family); strings.Count(rules, "-j KUBE-SEP-") == 0 {
+			t.Errorf("kube-proxy has left no endpoint in %stables-%s:\n%s", family, flavour, rules)
+		}
+	}
+	p = c.start(t, c.Node1, "waypost-proxy", "--cleanup")
+	<-p.Done()
+	for _, family := range []string{"ip", "ip6"} {
+		if rules := withoutKubelets(saved(family)); strings.Contains(rules, "KUBE-") || strings.Contains(rules, "-A ") || p.Log() != "" {
+			t.Errorf("what is left in %stables-%s after --cleanup, which says %q:\n%s", family, flavour, p.Log(), rules)
+		}
+	}
+	c.Node1.nft(t, "flush", "ruleset") // iptables' own tables
+}
+
+// withoutKubelets is rules without the chain that kube-proxy makes too, as kubelet does, and does not take away either.
+func withoutKubelets(rules string) string {
+	lines := slices.Collect(strings.Lines(rules))
+	return strings.Join(slices.DeleteFunc(lines, func(line string) bool { return strings.Contains(line, "KUBE-FIREWALL") }), "")
 }
 
 // cleanup takes away what either proxy has left on node-1.

@@ -130,7 +130,7 @@ func (l *Lab) router(t *testing.T, o plan.Options) *Router {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if _, err := r.Kernel.Cleanup(); err != nil {
+		if err := r.Kernel.Cleanup(); err != nil {
 			t.Error(err)
 		}
 		if err := r.Close(); err != nil {

@@ -1,45 +1,42 @@
 package nftables
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/waypost/waypost/proxy/kubeproxy"
 	"github.com/waypost/waypost/proxy/nfnetlink"
 )
 
 // Cleanup takes away this program's tables, package conntrack's among them, and what RemoveKubeProxy does. What is not there is no error.
-func (t *Tables) Cleanup() (left []string, err error) {
+func (t *Tables) Cleanup() error {
 	t.synced = false
 	return t.remove(t.table, t.table+"-late", kubeProxyTable)
 }
 
-// RemoveKubeProxy takes away what kube-proxy has left behind, once this program routes in its place: its nftables tables, and
+// RemoveKubeProxy takes away what kube-proxy has left behind in nftables, once this program routes in its place: its tables, and
 // its chains in the tables of iptables (of iptables-nft, whose tables are nftables' too), with the rules that lead to them.
-// Chains of kubelet (KUBE-FIREWALL, KUBE-KUBELET-CANARY, KUBE-IPTABLES-HINT) stay. It returns, in words, what may be left that
-// netfilter's netlink does not reach. It is called as Apply is.
-func (t *Tables) RemoveKubeProxy() (left []string, err error) { return t.remove(kubeProxyTable) }
+// kubeproxy.Remove takes away the rest. It is called as Apply is.
+func (t *Tables) RemoveKubeProxy() error { return t.remove(kubeProxyTable) }
 
 // kubeProxyTable is the name of kube-proxy's tables in its nftables mode.
 const kubeProxyTable = "kube-proxy"
 
 // remove takes away tables, and kube-proxy's part of others.
-func (t *Tables) remove(tables ...string) (left []string, err error) {
+func (t *Tables) remove(tables ...string) error {
 	t.snapshot = nil
 	t.tx = newTransaction(t.table, &t.families)
 	for i := range t.families {
 		if err := t.removeFamily(&t.families[i], tables); err != nil {
-			return nil, fmt.Errorf("clean up: %w", err)
+			return fmt.Errorf("clean up: %w", err)
 		}
 	}
 	if err := t.tx.commit(t.conn); err != nil {
-		return nil, fmt.Errorf("clean up: %w", err)
+		return fmt.Errorf("clean up: %w", err)
 	}
-	return beyondReach(), nil
+	return nil
 }
 
 func (t *Tables) removeFamily(f *family, unwanted []string) error {
@@ -119,7 +116,7 @@ type leadingRule struct {
 
 func (o *iptables) read() error {
 	err := o.dump(unix.NFT_MSG_GETCHAIN, unix.NFTA_CHAIN_TABLE, func(m nfnetlink.Message) {
-		if name := nfnetlink.String(nfnetlink.Attribute(m.Body, unix.NFTA_CHAIN_NAME)); ofKubeProxy(name) {
+		if name := nfnetlink.String(nfnetlink.Attribute(m.Body, unix.NFTA_CHAIN_NAME)); kubeproxy.IsChain(name) {
 			o.chains = append(o.chains, name)
 		}
 	})
@@ -129,7 +126,7 @@ func (o *iptables) read() error {
 	return o.dump(unix.NFT_MSG_GETRULE, unix.NFTA_RULE_TABLE, func(m nfnetlink.Message) {
 		chain := nfnetlink.String(nfnetlink.Attribute(m.Body, unix.NFTA_RULE_CHAIN))
 		target := target(nfnetlink.Attribute(m.Body, unix.NFTA_RULE_EXPRESSIONS))
-		if ofKubeProxy(target) && !ofKubeProxy(chain) {
+		if kubeproxy.IsChain(target) && !kubeproxy.IsChain(chain) {
 			o.leading = append(o.leading, leadingRule{chain, slices.Clone(nfnetlink.Attribute(m.Body, unix.NFTA_RULE_HANDLE))})
 		}
 	})
@@ -161,34 +158,4 @@ func target(expressions []byte) string {
 		}
 	}
 	return ""
-}
-
-// ofKubeProxy reports whether kube-proxy makes chains of that name, in its iptables or its IPVS mode.
-func ofKubeProxy(chain string) bool {
-	switch chain {
-	case "KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ", "KUBE-FORWARD",
-		"KUBE-PROXY-FIREWALL", "KUBE-PROXY-CANARY", "KUBE-SOURCE-RANGES-FIREWALL", "KUBE-NODE-PORT", "KUBE-LOAD-BALANCER",
-		"KUBE-IPVS-FILTER", "KUBE-IPVS-OUT-FILTER":
-		return true
-	}
-	return slices.ContainsFunc([]string{"KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-FW-", "KUBE-EXT-", "KUBE-XLB-"},
-		func(prefix string) bool { return strings.HasPrefix(chain, prefix) })
-}
-
-// beyondReach tells of what may be left in iptables' former interface, which is not netlink.
-func beyondReach() (left []string) {
-	for _, old := range []struct{ file, program string }{
-		{"/proc/net/ip_tables_names", "iptables-legacy"}, {"/proc/net/ip6_tables_names", "ip6tables-legacy"},
-	} {
-		names, err := os.ReadFile(old.file)
-		switch {
-		case errors.Is(err, os.ErrNotExist) || err == nil && len(names) == 0:
-		case err != nil:
-			left = append(left, fmt.Sprintf("cannot tell whether %s has rules of kube-proxy: %v", old.program, err))
-		default:
-			left = append(left, fmt.Sprintf("%s has tables (%s); chains of kube-proxy in them can only be removed with it: "+
-				"%s-save | grep -v KUBE- | %s-restore", old.program, strings.Join(strings.Fields(string(names)), ", "), old.program, old.program))
-		}
-	}
-	return left
 }
