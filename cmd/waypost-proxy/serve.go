@@ -195,10 +195,12 @@ func (p *process) live(ctx context.Context, source cluster.Source) error {
 	parts.Go(func() { p.guard(ctx, w, err) })
 	parts.Go(func() { p.keeper.Run(ctx) })
 	parts.Go(func() { p.kernel.flows.Run(ctx, p.flowsReconciled) })
-	parts.Go(func() { source.Run(ctx, p.keeper) })
+	var sink cluster.Sink = p.keeper
 	if p.prober != nil {
+		sink = probing{p.keeper, p.prober}
 		parts.Go(func() { p.prober.Run(ctx) })
 	}
+	parts.Go(func() { source.Run(ctx, sink) })
 	if c := p.command; c.ConfigFile != "" {
 		parts.Go(func() { cancel(whenChanged(ctx, c.ConfigFile, c.ConfigText, configPoll)) })
 	}
@@ -208,6 +210,18 @@ func (p *process) live(ctx context.Context, source cluster.Source) error {
 	}
 	p.log.Info("ending; the routes stay in the kernel")
 	return nil
+}
+
+// probing is a keeper of whose changes a prober hears too: it may be to ask others.
+type probing struct {
+	*keeper.Keeper
+	prober *probe.Prober
+}
+
+// Apply implements cluster.Sink.
+func (p probing) Apply(changes []cluster.Change) {
+	p.Keeper.Apply(changes)
+	p.prober.Refresh()
 }
 
 func (p *process) listeners() []*health.Listener {

@@ -18,7 +18,8 @@ import (
 
 // Options of a Prober. Those up to Silent are needed.
 type Options struct {
-	// Endpoints returns who is to be asked from now on. It is called before each round.
+	// Endpoints returns who is to be asked from now on. It is called before each round. Where there is nobody, there are no
+	// rounds until Refresh.
 	Endpoints func() []netip.AddrPort
 	// Silent is told the addresses of those that have ceased to answer, sorted, whenever these are others than before.
 	Silent func([]netip.Addr)
@@ -39,6 +40,7 @@ const most = 64
 type Prober struct {
 	o    Options
 	conn *net.UDPConn
+	wake chan struct{} // has a token where there may be somebody to ask
 
 	mu       sync.Mutex
 	backends map[netip.AddrPort]*backend
@@ -66,7 +68,15 @@ func Open(o Options) (*Prober, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a socket to ask DNS servers: %w", err)
 	}
-	return &Prober{o: o, conn: conn, backends: map[netip.AddrPort]*backend{}}, nil
+	return &Prober{o: o, conn: conn, wake: make(chan struct{}, 1), backends: map[netip.AddrPort]*backend{}}, nil
+}
+
+// Refresh says that Options.Endpoints may return others now.
+func (p *Prober) Refresh() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
 }
 
 // Run asks until ctx ends. It closes the prober.
@@ -75,20 +85,28 @@ func (p *Prober) Run(ctx context.Context) {
 	listening.Go(p.listen)
 	ticks := time.NewTicker(p.o.Every)
 	defer ticks.Stop()
+	resting := false // nobody is asked, and nothing ticks
 	for {
 		select {
 		case <-ctx.Done():
 			_ = p.conn.Close() // which ends listen
 			listening.Wait()
 			return
+		case <-p.wake:
+			if resting {
+				ticks.Reset(p.o.Every)
+				resting = false
+			}
 		case <-ticks.C:
-			p.round()
+			if resting = !p.round(); resting {
+				ticks.Stop()
+			}
 		}
 	}
 }
 
-// round takes stock of the last round's answers, and asks again.
-func (p *Prober) round() {
+// round takes stock of the last round's answers, and asks again. It reports whether there is anybody to ask.
+func (p *Prober) round() bool {
 	endpoints := p.o.Endpoints()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -111,6 +129,7 @@ func (p *Prober) round() {
 		p.o.Asked(answered, unanswered)
 	}
 	p.tell()
+	return len(p.backends) > 0
 }
 
 // keep forgets those that are no endpoints any more, and gets to know new ones.

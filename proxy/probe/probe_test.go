@@ -1,13 +1,17 @@
 package probe
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -164,6 +168,50 @@ func TestWhoIsNoEndpointAnyMoreIsForgotten(t *testing.T) {
 	l.gone = 1
 	l.rounds(t, 1)
 	l.expect(t, "[]")
+}
+
+func TestNobodyToAskIsRest(t *testing.T) {
+	l := newLab(t, 1)
+	for _, c := range []struct {
+		gone int
+		want bool
+	}{{1, false}, {0, true}, {1, false}} {
+		if l.gone = c.gone; l.round() != c.want {
+			t.Errorf("%d servers: another round is to follow: %t", 1-c.gone, !c.want)
+		}
+	}
+	if l.asked != "0 answered, 0 did not" {
+		t.Errorf("after the last round: %s", l.asked)
+	}
+	if len(l.backends) > 0 {
+		t.Errorf("%d are remembered", len(l.backends))
+	}
+}
+
+func TestRefreshEndsARest(t *testing.T) {
+	l := newLab(t, 1)
+	var there atomic.Bool
+	looked := make(chan struct{}, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	l.Prober.o.Every = time.Millisecond
+	l.Prober.o.Endpoints = func() []netip.AddrPort {
+		select {
+		case looked <- struct{}{}:
+		default:
+		}
+		if there.Load() {
+			return []netip.AddrPort{l.servers[0].at}
+		}
+		return nil
+	}
+	running.Go(func() { l.Run(ctx) })
+	<-looked
+	there.Store(true)
+	l.Refresh()
+	l.servers[0].answer(t) // waits for a question
+	cancel()
+	running.Wait()
 }
 
 func TestOthersAnswersDoNotCount(t *testing.T) {
