@@ -43,6 +43,7 @@ type Block struct {
 	File   string          `json:"file"`
 	Line   int             `json:"line"`
 	Zones  []string        `json:"zones"`
+	View   string          `json:"view,omitempty"` // which of the queries for them it gets, by its name
 	Served []plugin.Served `json:"served"`         // the zones where the block is asked for them
 	Steps  []Directive     `json:"steps"`          // what a query goes through, in the order in which that acts
 	Beside []Directive     `json:"beside"`         // what runs beside that
@@ -159,7 +160,7 @@ func unusual(file *config.File) []config.Warning {
 
 func block(e plugin.Explained) Block {
 	b := Block{
-		File: e.Pos.File, Line: e.Pos.Line, Zones: e.Zones, Served: e.Served, Open: e.Open,
+		File: e.Pos.File, Line: e.Pos.Line, Zones: e.Zones, View: e.View, Served: e.Served, Open: e.Open,
 		Steps: []Directive{}, Beside: []Directive{},
 	}
 	for _, told := range e.Steps {

@@ -69,12 +69,16 @@ func Compare(old, next Report) Diff {
 	return d
 }
 
-// name is what tells the block from others: its first zone, and where it is asked for that.
+// name is what tells the block from others: its first zone, where it is asked for that, and by which queries.
 func (b *Block) name() string {
-	if len(b.Served) == 0 {
-		return b.Zones[0]
+	name := b.Zones[0]
+	if len(b.Served) > 0 {
+		name = b.Served[0].Zone + " at " + b.Served[0].Listener
 	}
-	return b.Served[0].Zone + " at " + b.Served[0].Listener
+	if b.View != "" {
+		name += " in view " + b.View
+	}
+	return name
 }
 
 // served are the zones with the listeners where the block is asked for them.
@@ -87,11 +91,16 @@ func (b *Block) served() []string {
 	return all
 }
 
-// closest is the index of the block that shares the most zones and listeners with this one, -1 where none shares any.
+// closest is the index of the block that shares the most zones and listeners with this one, of several the one with the
+// same view; -1 where none shares any.
 func (b *Block) closest(blocks []Block, taken []bool) int {
 	best, most := -1, 0
 	for i := range blocks {
-		if shared := len(both(b.served(), blocks[i].served())); !taken[i] && shared > most {
+		shared := 2 * len(both(b.served(), blocks[i].served()))
+		if shared > 0 && b.View == blocks[i].View {
+			shared++
+		}
+		if !taken[i] && shared > most {
 			best, most = i, shared
 		}
 	}

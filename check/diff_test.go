@@ -113,6 +113,27 @@ server block for gone.example. at dns://:53
 	}
 }
 
+// TestDiffOfViews: blocks with the same zones are told from each other by their views.
+func TestDiffOfViews(t *testing.T) {
+	const inside = ". {\n  view inside {\n    expr incidr(client_ip(), '10.0.0.0/8')\n  }\n  whoami\n}\n"
+	const want = `new in place of old:
+
+server block for . at dns://:53 in view outside
+  log is new (line 6)
+    + prints a line for each query
+
+server block for . at dns://:53 in view inside
+  view changes (line 9, was line 2)
+    - takes only queries of which this is true: incidr(client_ip(), '10.0.0.0/8')
+    + takes only queries of which this is true: incidr(client_ip(), '10.96.0.0/12')
+`
+	outside := strings.NewReplacer("inside", "outside", "10.0.0.0/8", "192.0.2.0/24").Replace(inside)
+	d := compare(t, inside+outside, strings.Replace(outside, "whoami", "whoami\n  log", 1)+strings.Replace(inside, "10.0.0.0/8", "10.96.0.0/12", 1))
+	if diff := cmp.Diff(want, d.Text()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestDiffOfErrors: what cannot be served is not compared.
 func TestDiffOfErrors(t *testing.T) {
 	d := compare(t, ". {\n  whoami\n}\n", ". {\n  foo\n}\n")
@@ -136,6 +157,7 @@ var variants = map[string][]string{
 	"dns64":    {"dns64", "dns64 2001:db8::/64", "dns64 {\nprefix 2001:db8::/96\n}", "dns64 {\ntranslate_all\n}", "dns64 {\nallow_ipv4\n}"},
 	"chaos":    {"chaos", "chaos a", "chaos a b"},
 	"whoami":   {"whoami"},
+	"view":     {"view a", "view b", "view a {\nexpr type() == 'A'\n}", "view a {\nexpr type() == 'MX'\n}", "view a {\nexpr type() == 'A'\nexpr do()\n}"},
 	"loop":     {"loop", "loop exit"},
 	"autopath": {"autopath testdata/resolv.conf", "autopath a testdata/resolv.conf", "autopath @kubernetes"},
 

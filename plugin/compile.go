@@ -11,6 +11,7 @@ import (
 
 	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/journal"
+	"github.com/waypost/waypost/message"
 	"github.com/waypost/waypost/plugin/autopath"
 	"github.com/waypost/waypost/plugin/cache"
 	"github.com/waypost/waypost/plugin/env"
@@ -100,7 +101,7 @@ func (c *Compiler) compile(file *config.File, before *Setup) (*Setup, error) {
 // more.
 func (s *Setup) build(file *config.File, failed func(error) bool) {
 	for i := range file.Blocks {
-		s.blocks = append(s.blocks, &block{setup: s, config: &file.Blocks[i], hosts: []string{""}})
+		s.blocks = append(s.blocks, &block{setup: s, config: &file.Blocks[i], hosts: []string{""}, view: viewName(&file.Blocks[i])})
 	}
 	for _, d := range table {
 		s.order = append(s.order, d.name)
@@ -164,6 +165,8 @@ type block struct {
 	asked     bool       // there is a ready directive
 	ready     []readiness
 	chaos     bool // a step answers class CH
+	view      string
+	takes     func(*message.Query) bool // which queries are the view's; nil where there is none
 	cache     *cache.Cache
 	loop      *loop.Loop
 	loopKey   string             // what the part of loop was made from
@@ -231,6 +234,7 @@ func (b *block) warn(d *config.Directive, warnings ...config.Warning) {
 // env is what a directive of this block gets.
 func (b *block) env(name string) env.Env {
 	e := b.setup.compiler.env(name)
+	e.View = b.view
 	if b.bound {
 		e.Bound = b.hosts
 	}

@@ -3,6 +3,7 @@ package plugin
 import (
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/plugin/autopath"
@@ -26,6 +27,7 @@ import (
 	"github.com/waypost/waypost/plugin/reload"
 	"github.com/waypost/waypost/plugin/rewrite"
 	"github.com/waypost/waypost/plugin/template"
+	"github.com/waypost/waypost/plugin/view"
 	"github.com/waypost/waypost/plugin/whoami"
 	"github.com/waypost/waypost/server"
 )
@@ -138,8 +140,8 @@ func buildPrometheus(b *block, d *config.Directive) error {
 	})
 	s.runtime = s.runtime || o.RuntimeMetrics
 	b.observers = append(b.observers, func(listener string) (server.Observer, error) {
-		s.enabled = append(s.enabled, prometheus.Enabled{Server: listener, Zone: b.label(), Names: b.links})
-		return metrics.Observer(listener, "", b.behind("prometheus"), b.config.Zones())
+		s.enabled = append(s.enabled, prometheus.Enabled{Server: listener, Zone: b.label(), View: b.view, Names: b.links})
+		return metrics.Observer(listener, b.view, b.behind("prometheus"), b.config.Zones())
 	})
 	return nil
 }
@@ -407,4 +409,25 @@ func buildWhoami(b *block, d *config.Directive) error {
 	b.say(d, whoami.Options{})
 	b.steps = append(b.steps, whoami.Whoami{})
 	return nil
+}
+
+func buildView(b *block, d *config.Directive) error {
+	o, err := view.Parse(d)
+	if err != nil {
+		return err
+	}
+	b.said = slices.Insert(b.said, 0, said{d, o}) // it acts before all others
+	b.warn(d, o.Warnings...)
+	b.takes = o.Takes
+	return nil
+}
+
+// viewName is the name of a block's view, "" where it has none. Directives need it whose turn comes before that of view.
+func viewName(b *config.Block) string {
+	d := b.Directive("view")
+	if d == nil {
+		return ""
+	}
+	o, _ := view.Parse(d) // what is wrong is said when its turn comes
+	return o.Name
 }

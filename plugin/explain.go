@@ -11,6 +11,8 @@ import (
 type Explained struct {
 	Pos   config.Pos
 	Zones config.Zones
+	// View is the name of its view; "" without one.
+	View string
 	// Served are its zones where it is asked for them.
 	Served []Served
 	// Steps are what a query goes through, in the order in which that acts.
@@ -71,7 +73,7 @@ func (b *block) say(d *config.Directive, o explainer) { b.said = append(b.said, 
 
 // explain puts the block in words.
 func (b *block) explain() Explained {
-	e := Explained{Pos: b.config.Keys[0].Pos, Zones: b.config.Zones(), Open: b.open()}
+	e := Explained{Pos: b.config.Keys[0].Pos, Zones: b.config.Zones(), View: b.view, Open: b.open()}
 	for _, a := range b.addresses() {
 		e.Served = append(e.Served, Served{a.key.Zone, a.listener()})
 	}

@@ -45,7 +45,7 @@ func (s *Setup) listen() error {
 	for _, b := range s.blocks {
 		for _, k := range b.config.Keys {
 			for _, host := range b.hosts {
-				zones = append(zones, config.Listener{Key: k, Address: host})
+				zones = append(zones, config.Listener{Key: k, Address: host, View: b.takes != nil})
 			}
 		}
 	}
@@ -61,6 +61,7 @@ func (s *Setup) listen() error {
 	}
 	for _, l := range s.Listeners {
 		slices.Sort(l.zones)
+		l.zones = slices.Compact(l.zones) // blocks with a view share them
 	}
 	return nil
 }
@@ -91,7 +92,7 @@ func (s *Setup) listenFor(b *block, host string) error {
 
 // compile makes what the server runs for the block at one listener.
 func (b *block) compile(listener string) (*server.Block, error) {
-	compiled := &server.Block{Label: b.label(), Steps: b.steps, Last: b.last(), Chaos: b.chaos}
+	compiled := &server.Block{Takes: b.takes, Label: b.label(), Steps: b.steps, Last: b.last(), Chaos: b.chaos}
 	for _, observer := range slices.Backward(b.observers) { // the reply comes by the last one first
 		o, err := observer(listener)
 		if err != nil {

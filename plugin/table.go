@@ -17,6 +17,7 @@ import (
 	"github.com/waypost/waypost/plugin/ready"
 	"github.com/waypost/waypost/plugin/rewrite"
 	"github.com/waypost/waypost/plugin/template"
+	"github.com/waypost/waypost/plugin/view"
 )
 
 // directive is a row of the table.
@@ -95,7 +96,7 @@ var table = []directive{
 	{name: "whoami", link: true, build: buildWhoami},
 	{name: "on", instead: "have the service manager run commands at the start and the end"},
 	{name: "sign", instead: "sign the zone file before it is served"},
-	{name: "view", link: true, instead: "serve the other clients from a server of their own"},
+	{name: "view", link: true, build: buildView, words: view.Words},
 	{name: "nomad", link: true, instead: "serve the zone from a server of its own"},
 }
 

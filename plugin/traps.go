@@ -106,8 +106,8 @@ func circle(leads forward.Leads, server netip.AddrPort, listener string) config.
 }
 
 // asked is the block that a query to an address on this host comes to, by its name, and the listener there; nil where
-// there is none. Without bind a block is asked at every address of the host, of which only the loopback ones are known to
-// be.
+// there is none, or where that is for a view to say. Without bind a block is asked at every address of the host, of which
+// only the loopback ones are known to be.
 func (s *Setup) asked(server netip.AddrPort, name string) (listener string, found *block) {
 	best := -1
 	for _, b := range s.blocks {
@@ -119,6 +119,9 @@ func (s *Setup) asked(server netip.AddrPort, name string) (listener string, foun
 			}
 		}
 	}
+	if found != nil && found.takes != nil {
+		return "", nil
+	}
 	return listener, found
 }
 
@@ -128,7 +131,25 @@ func (s *Setup) suspect() {
 		b.suspect()
 	}
 	s.suspectCircles()
+	s.suspectViews()
 	s.suspectEndpoints()
+}
+
+// suspectViews warns of zones whose queries all go to another block that stands before one with a view.
+func (s *Setup) suspectViews() {
+	taken := map[string]*block{} // by zone and listener
+	for _, b := range s.blocks {
+		for _, a := range b.addresses() {
+			at := a.key.Zone + " at " + a.listener()
+			switch first := taken[at]; {
+			case b.takes == nil:
+				taken[at] = b
+			case first != nil:
+				d := b.config.Directive("view")
+				b.warn(d, d.Pos.Warningf("no query for %s comes here, as %s takes all of them: a server block without a view stands behind those with one", at, first))
+			}
+		}
+	}
 }
 
 // suspectEndpoints warns of an address that two directives of different names want. Both get it, and the kernel decides for

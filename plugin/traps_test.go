@@ -75,6 +75,13 @@ func TestTraps(t *testing.T) {
 		{". {\nhealth :8080\nready :8080\nwhoami\n}", []string{
 			"health: :8080 is the address of ready too (Corefile:3): by chance half of the requests come to the wrong one (Corefile:2)"}},
 		{". {\nhealth\nready\nprometheus :9153\nwhoami\n}\na. {\nhealth\nready\nprometheus :9153\nwhoami\n}", nil},
+		{".  {\nview a {\nexpr type()\nexpr do()\n}\nwhoami\n}", []string{
+			"view: type() is never true, so that the server block is never asked: it is a string (Corefile:3)"}},
+		{". {\nwhoami\n}\n. a. {\nview a\nwhoami\n}", []string{
+			"view: no query for . at dns://:53 comes here, as server block dns://.:53 (Corefile:1) takes all of them: a server block without a view stands behind those with one (Corefile:5)"}},
+		{". {\nview a\nwhoami\n}\n. {\nview b\nwhoami\n}\n. {\nwhoami\n}\n.:54 {\nwhoami\n}\n", nil},
+		{". {\nview a {\nexpr client_ip() == '127.0.0.1'\n}\nwhoami\n}\n. {\nforward . 127.0.0.1\n}", nil},
+
 		{". {\nbufsize 512\nbufsize 1232\nwhoami\n}", []string{"bufsize: no effect, as the first bufsize of a server block counts (Corefile:3)"}},
 		{". {\nchaos a\nchaos b\nwhoami\n}", []string{"chaos: no effect, as the first chaos of a server block counts (Corefile:3)"}},
 		{". {\nautopath " + resolv + "\nautopath a " + resolv + "\nwhoami\n}", []string{"autopath: no effect, as the last autopath of a server block counts (Corefile:2)"}},

@@ -4,7 +4,9 @@ import "github.com/waypost/waypost/message"
 
 // Block is a compiled server block: the zones that it is asked for and what happens to a query there.
 type Block struct {
-	Zones     []message.Name
+	Zones []message.Name
+	// Takes reports whether a query is the block's; any other goes to the next block with the zone. nil takes all.
+	Takes     func(*message.Query) bool
 	Label     string     // the first zone as the Corefile's metrics name it, "." or "cluster.local."
 	Steps     []Step     // in CoreDNS's order of directives
 	Observers []Observer // called in this order with each finished reply

@@ -28,9 +28,9 @@ func (c *chain) waiter(i int) (Waiter, bool) {
 
 // chains finds the chain for a name: that of the longest zone which the name is in.
 type chains struct {
-	byZone map[string]*chain // without the root
-	depths []int             // how many labels those zones have, the most first
-	root   *chain            // nil where no block has the root zone
+	byZone map[string][]*chain // of those that have a zone in common the first that takes a query gets it
+	depths []int               // how many labels the zones have, the most first
+	root   []*chain            // those of the root zone, which are in byZone too
 
 	waiting atomic.Int64 // queries that wait in one of them
 	retired atomic.Bool  // there are others in their place
@@ -38,9 +38,9 @@ type chains struct {
 	left    chan struct{} // closed when they are retired and nothing waits in them
 }
 
-// newChains prepares the blocks. Where two have a zone in common, the first has it.
+// newChains prepares the blocks.
 func newChains(blocks []*Block) *chains {
-	t := &chains{byZone: make(map[string]*chain), left: make(chan struct{})}
+	t := &chains{byZone: make(map[string][]*chain), left: make(chan struct{})}
 	for _, b := range blocks {
 		c := &chain{Block: b, set: t, unanswered: fmt.Errorf("plugin/%s: no next plugin found", b.Last)}
 		for _, zone := range b.Zones {
@@ -48,46 +48,54 @@ func newChains(blocks []*Block) *chains {
 		}
 	}
 	slices.SortFunc(t.depths, func(a, b int) int { return cmp.Compare(b, a) })
+	t.root = t.byZone[string(message.Root)]
 	return t
 }
 
 func (t *chains) add(zone message.Name, c *chain) {
-	if zone == message.Root {
-		if t.root == nil {
-			t.root = c
-		}
-		return
-	}
-	if _, taken := t.byZone[string(zone)]; taken {
-		return
-	}
-	t.byZone[string(zone)] = c
+	t.byZone[string(zone)] = append(t.byZone[string(zone)], c)
 	if n := zone.Labels(); !slices.Contains(t.depths, n) {
 		t.depths = append(t.depths, n)
 	}
 }
 
-// find returns the chain that is to answer q, nil if there is none. As in CoreDNS a question for DS, which is the parent
-// zone's to answer, goes to the shortest zone that covers the name, the root zone being the last resort there too; a
-// block without directives refuses it on the way.
+// find returns the chain that is to answer q, nil if there is none. A query that no chain of a zone takes goes to the next
+// shorter zone. As in CoreDNS a question for DS, which is the parent zone's to answer, goes to the shortest zone that covers
+// the name, and there to the last chain that takes it; the root zone is the last resort there too. A block without
+// directives refuses it on the way.
 func (t *chains) find(q *message.Query) *chain {
-	found := t.root
+	var found *chain
 	for _, depth := range t.depths {
 		i := q.Labels() - depth
 		if i < 0 {
 			continue
 		}
-		c, ok := t.byZone[string(q.Suffix(i))]
-		if !ok {
-			continue
+		if depth == 0 && i > 0 {
+			break
 		}
-		if q.Type != message.TypeDS || c.Last == "" {
+		for _, c := range t.byZone[string(q.Suffix(i))] {
+			if !c.takes(q) {
+				continue
+			}
+			if q.Type != message.TypeDS || c.Last == "" {
+				return c
+			}
+			found = c
+		}
+	}
+	if found != nil {
+		return found
+	}
+	for _, c := range t.root {
+		if c.Last != "" && c.takes(q) {
 			return c
 		}
-		found = c
 	}
-	return found
+	return nil
 }
+
+// takes reports whether the query is the block's.
+func (c *chain) takes(q *message.Query) bool { return c.Takes == nil || c.Takes(q) }
 
 // enter lets a query wait in the chains, until leave. It reports false for chains that are retired: others have to answer.
 func (t *chains) enter() bool {

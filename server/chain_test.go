@@ -85,6 +85,59 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// TestFindAmong: of blocks that have a zone in common the first one that takes a query gets it, for DS the last one, and what
+// none takes goes to a shorter zone.
+func TestFindAmong(t *testing.T) {
+	taking := func(label, zones string, typ message.Type) *Block {
+		b := block(t, zones)
+		b.Label = label
+		if typ != 0 {
+			b.Takes = func(q *message.Query) bool { return q.Type == typ || q.Type == message.TypeDS }
+		}
+		return b
+	}
+	bare := taking("bare", ".", 0)
+	bare.Last = ""
+	blocks := []*Block{
+		taking("a, A", "a.", message.TypeA),
+		taking("a and b, TXT", "a. b.", message.TypeTXT),
+		taking("b", "b.", 0),
+		taking("b, A", "b.", message.TypeA),
+		taking("c.a, A", "c.a.", message.TypeA),
+	}
+	withRoot := append(blocks[:len(blocks):len(blocks)], taking("root, MX", ".", message.TypeMX), taking("root", ".", 0))
+	withBare := append(blocks[:len(blocks):len(blocks)], bare, taking("root, A", ".", message.TypeA))
+	for _, tt := range []struct {
+		blocks []*Block
+		name   string
+		typ    uint16
+		want   string
+	}{
+		{blocks, "x.a.", dns.TypeA, "a, A"},
+		{blocks, "x.a.", dns.TypeTXT, "a and b, TXT"},
+		{blocks, "x.a.", dns.TypeMX, "none"},
+		{blocks, "x.b.", dns.TypeTXT, "a and b, TXT"},
+		{blocks, "x.b.", dns.TypeA, "b"},
+		{blocks, "c.a.", dns.TypeA, "c.a, A"},
+		{blocks, "c.a.", dns.TypeTXT, "a and b, TXT"},
+		{blocks, "c.a.", dns.TypeDS, "a and b, TXT"},
+		{blocks, "b.", dns.TypeDS, "b, A"},
+		{withRoot, "x.a.", dns.TypeMX, "root, MX"},
+		{withRoot, "x.a.", dns.TypeNS, "root"},
+		{withRoot, "x.", dns.TypeA, "root"},
+		{withRoot, "x.", dns.TypeDS, "root, MX"},
+		{withRoot, ".", dns.TypeDS, "root"},
+		{withRoot, ".", dns.TypeMX, "root, MX"},
+		{withBare, "x.", dns.TypeA, "root, A"},
+		{withBare, "x.", dns.TypeMX, "none"},
+		{withBare, ".", dns.TypeA, "bare refuses"},
+	} {
+		if got := found(t, tt.blocks, tt.name, tt.typ); got != tt.want {
+			t.Errorf("%s %s: block %s, want %s", tt.name, dns.TypeToString[tt.typ], got, tt.want)
+		}
+	}
+}
+
 // TestFindAgainstModel compares random zones and names with trying every zone.
 func TestFindAgainstModel(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))

@@ -216,7 +216,7 @@ func TestReviseGivesUp(t *testing.T) {
 func TestFirst(t *testing.T) {
 	first := ""
 	b := newBench(t, block(t, ".", renaming(t, "other."), step(parkOnce), answering(1)))
-	b.server.chains.Load().root.Observers = []Observer{observing(func(q *message.Query, _ *message.Reply) {
+	b.server.chains.Load().root[0].Observers = []Observer{observing(func(q *message.Query, _ *message.Reply) {
 		first = fmt.Sprintf("%s size %d, then %s size %d", message.AppendName(nil, q.First().Name()), q.First().Size, message.AppendName(nil, q.Name()), q.Size)
 	})}
 	b.settled(t, "A.Client.")

@@ -21,6 +21,7 @@ import (
 type Cache struct {
 	options Options
 	zones   []message.Name
+	view    string         // the block's
 	fresh   []message.Name // names in these are answered from the cluster's state first, see Late
 	except  [2][]message.Name
 	log     *slog.Logger
@@ -43,7 +44,7 @@ type stores struct {
 // what it knows itself: they are looked for only behind it.
 func New(o Options, e env.Env, fresh config.Zones) (*Cache, error) {
 	c := &Cache{
-		options: o, log: e.Log, now: time.Now,
+		options: o, view: e.View, log: e.Log, now: time.Now,
 		stores: &stores{seed: maphash.MakeSeed(), success: newStore(o.Success.Capacity), denial: newStore(o.Denial.Capacity)},
 	}
 	for _, list := range []struct {

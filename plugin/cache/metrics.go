@@ -18,8 +18,8 @@ type metrics struct {
 	series map[labels]*series
 }
 
-// labels are what tells series from each other. There is no view.
-type labels struct{ server, zones string }
+// labels are what tells series from each other.
+type labels struct{ server, zones, view string }
 
 // series is what a cache counts of the queries that come by one listener, in shards.
 type series struct {
@@ -49,7 +49,7 @@ func (c *Cache) counters(q *message.Query) *counters {
 			return &s.shards[q.Shard%len(s.shards)]
 		}
 	}
-	s := c.metrics.of(labels{q.Listener, strings.Join(c.options.Zones, ",")})
+	s := c.metrics.of(labels{q.Listener, strings.Join(c.options.Zones, ","), c.view})
 	s.cache.Store(c)
 	for {
 		old := c.series.Load()
@@ -117,12 +117,12 @@ func (s *series) collect(ch chan<- prometheus.Metric) {
 	}
 	plain := func(d *prometheus.Desc, n uint64) {
 		if n > 0 {
-			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), s.labels.server, s.labels.zones, "")
+			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), s.labels.server, s.labels.zones, s.labels.view)
 		}
 	}
 	typed := func(d *prometheus.Desc, class int, kind prometheus.ValueType, n uint64) {
 		if n > 0 || kind == prometheus.GaugeValue {
-			ch <- prometheus.MustNewConstMetric(d, kind, float64(n), s.labels.server, classes[class], s.labels.zones, "")
+			ch <- prometheus.MustNewConstMetric(d, kind, float64(n), s.labels.server, classes[class], s.labels.zones, s.labels.view)
 		}
 	}
 	plain(requests, sum(func(n *counters) *atomic.Uint64 { return &n.requests }))

@@ -22,6 +22,8 @@ type Env struct {
 	// Bound are the addresses that the block's bind directive names, as text; without bind there are none, and the
 	// block is asked at every address of the host.
 	Bound []string
+	// View is the name of the block's view; "" without one.
+	View string
 	// Shards is how many shards a counter needs to be counted by many at once: message.Query.Shard is below it.
 	Shards int
 	// Version is Waypost's own, as in "0.1.0"; Commit is what it was built from, "" where that is not known.

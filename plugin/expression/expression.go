@@ -4,8 +4,7 @@ package expression
 
 import (
 	"errors"
-	"fmt"
-	"net/netip"
+	"net"
 	"reflect"
 	"strconv"
 	"strings"
@@ -54,15 +53,15 @@ func bufsize(q *message.Query) int {
 
 // inCIDR reports whether an address is in a network. It returns an error for what is neither.
 func inCIDR(address, network string) (bool, error) {
-	addr, err := netip.ParseAddr(address)
-	if err != nil {
+	ip := net.ParseIP(address)
+	if ip == nil {
 		return false, errors.New("first argument is not an IP address")
 	}
-	prefix, err := netip.ParsePrefix(network)
+	_, cidr, err := net.ParseCIDR(network)
 	if err != nil {
-		return false, fmt.Errorf("invalid CIDR address: %s", network)
+		return false, err
 	}
-	return prefix.Masked().Contains(addr.Unmap()), nil
+	return cidr.Contains(ip), nil
 }
 
 // Compile checks an expression against the names of env.

@@ -51,7 +51,7 @@ func (v *values) Meta(string) string { return "" }
 
 // answer writes what the rule says. v may be nil for one without records.
 func (t *Template) answer(q *message.Query, r *message.Reply, rule *rule, v *values, zone *zone) message.Verdict {
-	labels := labels{server: q.Listener, zone: zone.text, class: uint16(q.Class), typ: rule.typeOf(q)}
+	labels := labels{server: q.Listener, zone: zone.text, view: t.view, class: uint16(q.Class), typ: rule.typeOf(q)}
 	var m dns.Msg
 	err := t.records(q, rule, v, labels, &m)
 	if err == errWait {

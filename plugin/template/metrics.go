@@ -38,16 +38,17 @@ func newMetrics(e env.Env) (*metrics, error) {
 type labels struct {
 	server string
 	zone   string
+	view   string
 	class  uint16
 	typ    string
 }
 
 // matched counts a query that a rule answers.
 func (m *metrics) matched(l labels) {
-	m.matches.WithLabelValues(l.server, l.zone, "", dns.ClassToString[l.class], l.typ).Inc()
+	m.matches.WithLabelValues(l.server, l.zone, l.view, dns.ClassToString[l.class], l.typ).Inc()
 }
 
 // failed counts a template that made no record.
 func (m *metrics) failed(c *prometheus.CounterVec, l labels, t *gotemplate.Template) {
-	c.WithLabelValues(l.server, l.zone, "", dns.ClassToString[l.class], l.typ, t.Name(), t.Root.String()).Inc()
+	c.WithLabelValues(l.server, l.zone, l.view, dns.ClassToString[l.class], l.typ, t.Name(), t.Root.String()).Inc()
 }

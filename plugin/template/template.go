@@ -18,6 +18,7 @@ import (
 // Template is the step of one server block: all its template directives.
 type Template struct {
 	rules   []rule
+	view    string // the block's
 	metrics *metrics
 }
 
@@ -36,7 +37,7 @@ type zone struct {
 
 // New makes the step.
 func New(o Options, e env.Env) (*Template, error) {
-	t := new(Template)
+	t := &Template{view: e.View}
 	for _, r := range o.Rules {
 		names, err := parseNames(r.Zones)
 		if err != nil {
