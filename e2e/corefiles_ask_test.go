@@ -147,18 +147,30 @@ func (f *corefile) otherNames(t *target) []string {
 	})
 }
 
-// addresses are where a place listens for a target: IPv4 and IPv6 in turn where it listens on all.
-func (p *place) addresses(t *target) []netip.AddrPort {
+// way is how a place is asked about a target.
+type way struct {
+	from netip.Addr // the client; the zero Addr is the place itself
+	to   netip.AddrPort
+}
+
+// ways are those to where a place listens for a target, IPv4 and IPv6 in turn where it listens on all, of each of the clients.
+func (p *place) ways(t *target) []way {
 	ips := t.binds
 	if len(ips) == 0 {
 		ips = []netip.Addr{p.ip4, p.ip6}
 	}
-	var list []netip.AddrPort
+	var list []way
 	for _, ip := range ips {
 		if ip.String() == podIP {
 			ip = p.ip4
 		}
-		list = append(list, netip.AddrPortFrom(ip, t.port))
+		to := netip.AddrPortFrom(ip, t.port)
+		list = append(list, way{to: to})
+		for _, client := range p.clients {
+			if client.Is4() == ip.Is4() {
+				list = append(list, way{client, to})
+			}
+		}
 	}
 	return list
 }
@@ -170,14 +182,14 @@ type reply struct {
 	coredns, waypost *compare.Answer
 	failed           error         // of what cannot even be read
 	place            *place        // of CoreDNS
-	via              int           // which of its addresses was asked
+	via              int           // by which of its ways it was asked
 	age              time.Duration // how long ago the two servers were asked for the first time
 }
 
 // again asks CoreDNS something else where the question was asked.
 func (r *reply) again(q *question.Question) (*compare.Answer, error) {
-	addresses := r.place.addresses(r.target)
-	conn, err := ask.DialWith(r.place.dial, addresses[r.via%len(addresses)])
+	ways := r.place.ways(r.target)
+	conn, err := r.place.conn(ways[r.via%len(ways)])
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +236,7 @@ func put(coredns, waypost *place, t *target, questions []question.Question) ([]r
 	return replies, failed
 }
 
-// asker has connections to each address of a target in both places.
+// asker has a connection for each way to a target in both places.
 type asker struct {
 	coredns, waypost []*ask.Conn
 	places           [2]*place
@@ -236,8 +248,8 @@ func newAsker(coredns, waypost *place, t *target) (a *asker, err error) {
 		p     *place
 		conns *[]*ask.Conn
 	}{{coredns, &a.coredns}, {waypost, &a.waypost}} {
-		for _, address := range side.p.addresses(t) {
-			conn, err := ask.DialWith(side.p.dial, address)
+		for _, w := range side.p.ways(t) {
+			conn, err := side.p.conn(w)
 			if err != nil {
 				return a, err
 			}
@@ -258,7 +270,11 @@ func (a *asker) close() {
 func (a *asker) ask(q *question.Question, n int) (reply, error) {
 	r := reply{Question: q, via: n}
 	var err error
-	if r.coredns, err = exchange(a.coredns[n%len(a.coredns)], q); err != nil {
+	r.coredns, err = exchange(a.coredns[n%len(a.coredns)], q)
+	switch {
+	case errors.Is(err, errUnreadable) && dns.IsSubDomain(upstreams.BrokenZone, q.Name): // passed on as it came
+		r.coredns = &compare.Answer{None: true}
+	case err != nil:
 		return r, fmt.Errorf("CoreDNS, asked %v: %w", q, err)
 	}
 	r.waypost, r.failed = exchange(a.waypost[n%len(a.waypost)], q)
@@ -303,5 +319,12 @@ func exchange(conn *ask.Conn, q *question.Question) (*compare.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return compare.Parse(packet)
+	a, err := compare.Parse(packet)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	return a, nil
 }
+
+// errUnreadable is returned for an answer that is no message.
+var errUnreadable = errors.New("read the answer")

@@ -141,11 +141,13 @@ type place struct {
 	ip6    netip.Addr
 	banner string // what it prints once it serves
 	since  time.Time
+
+	clients []netip.Addr // who ask it, beside itself
 }
 
 // newPlace makes the namespace and the root folder of a server, and starts it there. The number is no other server's.
 func (g *grounds) newPlace(f *corefile, program, banner string, number int) (*place, error) {
-	p := &place{banner: banner}
+	p := &place{banner: banner, clients: f.clients}
 	prefix4, prefix6 := fmt.Sprintf(serverNet4, number), fmt.Sprintf(serverNet6, number)
 	p.ip4, p.ip6 = netip.MustParsePrefix(prefix4).Addr(), netip.MustParsePrefix(prefix6).Addr()
 	name := fmt.Sprintf("%s-%d", program, number)
@@ -169,7 +171,7 @@ func (g *grounds) newPlace(f *corefile, program, banner string, number int) (*pl
 		"KUBERNETES_SERVICE_HOST=" + lab.NodeAddress, "KUBERNETES_SERVICE_PORT=6443", "POD_IP=" + p.ip4.String(), "HOME=/", "PATH=/usr/bin:/bin",
 	}
 	return p, p.space.Do(func() error {
-		for _, a := range f.own {
+		for _, a := range slices.Concat(f.own, f.clients) {
 			if _, err := addAddress(a); err != nil { // which ends with its namespace
 				return err
 			}
@@ -200,6 +202,25 @@ func (p *place) dial(network, address string) (conn net.Conn, err error) {
 }
 
 var _ ask.Dialer = (*place)(nil).dial
+
+// conn prepares to ask the server by one of the ways to it.
+func (p *place) conn(w way) (*ask.Conn, error) {
+	if !w.from.IsValid() {
+		return ask.DialWith(p.dial, w.to)
+	}
+	return ask.DialWith(func(network, address string) (conn net.Conn, err error) {
+		from := netip.AddrPortFrom(w.from, 0)
+		dialer := net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(from)}
+		if network == "tcp" {
+			dialer.LocalAddr = net.TCPAddrFromAddrPort(from)
+		}
+		err = p.space.Do(func() error {
+			conn, err = dialer.Dial(network, address)
+			return err
+		})
+		return conn, err
+	}, w.to)
+}
 
 // started waits until the server says that it serves, and reports false where it ends instead.
 func (p *place) started(ctx context.Context) (bool, error) {
@@ -232,7 +253,7 @@ func (p *place) synced(ctx context.Context, f *corefile) error {
 	if err != nil {
 		return fmt.Errorf("pack a question: %w", err)
 	}
-	conn, err := ask.DialWith(p.dial, p.addresses(&f.targets[i])[0])
+	conn, err := p.conn(p.ways(&f.targets[i])[0])
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ type corefile struct {
 	name    string
 	text    string
 	own     []netip.Addr // what the server listens at, beside the addresses that its machine has anyway
+	clients []netip.Addr // whom views tell from others
 	metrics []string     // where it shows its metrics, as host:port
 	targets []target
 	zones   []string // what its kubernetes directives serve, lower case; nil where there are none
@@ -94,6 +95,8 @@ func (f *corefile) read(use map[netip.AddrPort]map[string]bool, out *outside) er
 				f.own = append(f.own, bound(lines)...)
 			case "prometheus":
 				f.metrics = append(f.metrics, lines[0][1:]...)
+			case "view":
+				f.clients = append(f.clients, addressesIn(lines)...)
 			case "kubernetes":
 				f.addKubernetes(&b, d)
 			case "forward":
@@ -133,6 +136,19 @@ func bound(lines [][]string) []netip.Addr {
 	var addrs []netip.Addr
 	for _, line := range lines {
 		for _, word := range line[1:] {
+			if a, err := netip.ParseAddr(word); err == nil {
+				addrs = append(addrs, a)
+			}
+		}
+	}
+	return addrs
+}
+
+// addressesIn are the addresses that stand in lines, whatever is around them.
+func addressesIn(lines [][]string) []netip.Addr {
+	var addrs []netip.Addr
+	for _, line := range lines {
+		for _, word := range wordSplit.Split(strings.Join(line, " "), -1) {
 			if a, err := netip.ParseAddr(word); err == nil {
 				addrs = append(addrs, a)
 			}

@@ -124,6 +124,7 @@ func TestKept(t *testing.T) {
 			without("cache", "kubernetes")},
 		{"a line of forward, which loop watches", replace(":1\n}", ":2\n}"), without("cache", "loop", "forward")},
 		{"loop is gone", replace("    loop\n", ""), without("cache", "loop", "forward")},
+		{"a view", replace("    errors\n", "    errors\n    view a\n"), without("cache")},
 		{"the address", replace("bind 127.0.0.1", "bind 127.0.0.2"), without("cache", "kubernetes")},
 		{"an endpoint is gone", replace("    ready 127.0.0.1:0\n", ""), strings.Replace(all, "endpoint ", "", 1)},
 		{"the content of a file that is read once", func() string {

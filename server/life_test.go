@@ -333,7 +333,9 @@ func TestInnerQuestions(t *testing.T) {
 
 // TestRespondAllocatesNothing checks the usual path and the refusals.
 func TestRespondAllocatesNothing(t *testing.T) {
-	b := newBench(t, block(t, "cluster.local.", passing, answering(1)), block(t, "local.", passing), block(t, "fail.", giving(message.ServFail, "", nil)))
+	others := block(t, "cluster.local.", passing)
+	others.Takes = func(q *message.Query) bool { return q.Type == message.TypeTXT }
+	b := newBench(t, others, block(t, "cluster.local.", passing, answering(1)), block(t, "local.", passing), block(t, "fail.", giving(message.ServFail, "", nil)))
 	b.server.config.Dropped = observing(func(*message.Query, *message.Reply) {})
 	out := make([]byte, 0, message.MaxLen)
 	for _, packet := range []string{
