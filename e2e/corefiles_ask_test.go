@@ -79,6 +79,7 @@ const (
 	bitAA     = 0x0400
 	bitTC     = 0x0200
 	bitRD     = 0x0100
+	bitAD     = 0x0020
 	bitCD     = 0x0010
 	bitDO     = 0x8000 // of OPT
 	replyBits = bitAA | bitTC | 0x0080 | 0x0040 | 0xf

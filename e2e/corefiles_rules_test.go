@@ -26,6 +26,8 @@ var forwardDepartures = []departure{
 	{"CD is the client's", clientCD},
 	{"nsid leaves DO as the client has it", clientDO},
 	{"EDNS options that an upstream sends back", returnedOptions},
+	{"EDNS options do not come back without a cache either", heldOptions},
+	{"AD is asked for without a cache too", askedAD},
 	{"a truncated reply is asked for again over TCP", notTruncated},
 }
 
@@ -116,6 +118,30 @@ func returnedOptions(_ *corefile, r *reply, want *compare.Answer) *compare.Answe
 	}
 	w := want.Clone()
 	w.OPT.Options = got.OPT.Options
+	return w
+}
+
+// uncached tells files in which CoreDNS passes on headers and options as they come, for want of a cache.
+func uncached(f *corefile) bool { return !strings.Contains(f.text, "cache") }
+
+// heldOptions applies to options that an upstream sends, of which Waypost passes on Extended DNS Errors alone.
+func heldOptions(f *corefile, r *reply, want *compare.Answer) *compare.Answer {
+	got := r.waypost
+	if !uncached(f) || want.None || got.None || want.OPT == nil || got.OPT == nil || got.OPT.Options != "" {
+		return nil
+	}
+	w := want.Clone()
+	w.OPT.Options = ""
+	return w
+}
+
+// askedAD applies to errors, in which the resolver sends the AD bit of the question back (RFC 6840 section 5.7).
+func askedAD(f *corefile, r *reply, want *compare.Answer) *compare.Answer {
+	if !uncached(f) || want.None || r.waypost.None || want.Rcode != dns.RcodeRefused && want.Rcode != dns.RcodeFormatError {
+		return nil
+	}
+	w := want.Clone()
+	w.Flags |= r.waypost.Flags & bitAD
 	return w
 }
 

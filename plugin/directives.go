@@ -418,7 +418,7 @@ func buildView(b *block, d *config.Directive) error {
 	}
 	b.said = slices.Insert(b.said, 0, said{d, o}) // it acts before all others
 	b.warn(d, o.Warnings...)
-	b.takes = o.Takes
+	b.takes = view.New(o).Takes
 	return nil
 }
 

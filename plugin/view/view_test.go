@@ -3,6 +3,7 @@ package view_test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -86,10 +87,38 @@ func TestTakes(t *testing.T) {
 			t.Errorf("%s: %v", tt.exprs, err)
 			continue
 		}
-		if got := o.Takes(q); got != tt.want {
+		if got := view.New(o).Takes(q); got != tt.want {
 			t.Errorf("%s: %t", tt.exprs, got)
 		}
 	}
+}
+
+// TestTakesAtOnce has one view decide about queries of many goroutines, the same query again and again.
+func TestTakesAtOnce(t *testing.T) {
+	o, err := view.Parse(plugintest.Directive(t, "view a {\nexpr name() == 'a.' && type() == 'A' || type() == 'MX' && name() == 'b.'\nexpr incidr(client_ip(), '192.0.2.0/24')\n}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := view.New(o)
+	var asking sync.WaitGroup
+	for _, tt := range []struct {
+		name string
+		typ  uint16
+		want bool
+	}{{"a.", dns.TypeA, true}, {"a.", dns.TypeMX, false}, {"b.", dns.TypeA, false}, {"b.", dns.TypeMX, true}} {
+		for range 4 {
+			q := plugintest.Ask(t, tt.name, tt.typ)
+			asking.Go(func() {
+				for range 200 {
+					if got := v.Takes(q); got != tt.want {
+						t.Errorf("%s %s: %t", tt.name, dns.TypeToString[tt.typ], got)
+						return
+					}
+				}
+			})
+		}
+	}
+	asking.Wait()
 }
 
 // BenchmarkTakes is what a view costs each query that comes to it.
@@ -98,10 +127,10 @@ func BenchmarkTakes(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	q := plugintest.Ask(b, "www.example.org.", dns.TypeA)
+	v, q := view.New(o), plugintest.Ask(b, "www.example.org.", dns.TypeA)
 	b.ReportAllocs()
 	for b.Loop() {
-		if !o.Takes(q) {
+		if !v.Takes(q) {
 			b.Fatal("not taken")
 		}
 	}
