@@ -37,8 +37,9 @@ var arrows = map[string][]string{
 	"plugin/tlsfiles":   {},
 	"plugin/expression": {"message"},
 	"plugin/whole":      {"message"},
+	"plugin/relay":      {"config", "message"},
 	"plugin/plugintest": {"config", "journal", "message", "plugin/env"},
-	"plugin/forward":    {"config", "journal", "message", "plugin/env", "plugin/tlsfiles", "upstream"},
+	"plugin/forward":    {"config", "journal", "message", "plugin/env", "plugin/relay", "plugin/tlsfiles", "upstream"},
 	"plugin/loop":       {"config", "journal", "message", "plugin/env", "upstream"},
 	"plugin/kubernetes": {"config", "journal", "message", "plugin/env", "cluster", "records", "watch"},
 

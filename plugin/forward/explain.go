@@ -12,6 +12,7 @@ import (
 
 	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/message"
+	"github.com/waypost/waypost/plugin/relay"
 	"github.com/waypost/waypost/upstream"
 )
 
@@ -67,7 +68,7 @@ func (l Lines) Leads() []Leads {
 			leads := Leads{Zone: o.From, Pos: o.Pos, From: to.File}
 			switch {
 			case to.File != "":
-				leads.Servers, _ = readResolvConf(to.File) // that it cannot be read was an error before
+				leads.Servers, _ = relay.ReadResolvConf(to.File) // that it cannot be read was an error before
 			case to.Addr.IsValid() && to.Protocol == upstream.Plain:
 				leads.Servers = []netip.AddrPort{to.Addr}
 			}
@@ -82,10 +83,10 @@ func (o Options) explain() []config.Clause {
 	for _, t := range o.To {
 		to = append(to, t.String())
 	}
-	if o.Policy == Random { // whose order does not matter
+	if o.Policy == relay.Random { // whose order does not matter
 		slices.Sort(to)
 	}
-	text := "asks " + strings.Join(to, ", ") + policies[o.Policy]
+	text := "asks " + strings.Join(to, ", ") + ", " + o.Policy.InWords()
 	if len(o.To) == 1 && o.To[0].File == "" {
 		text = "asks " + to[0]
 	}
@@ -97,11 +98,6 @@ func (o Options) explain() []config.Clause {
 	list = append(list, o.explainWay()...)
 	list = append(list, o.explainHealth()...)
 	return append(list, o.explainReplies()...)
-}
-
-// policies are the order in which servers are asked.
-var policies = map[Policy]string{
-	Random: ", in random order", RoundRobin: ", each in turn", Sequential: ", the first that works",
 }
 
 // explainWay says how servers are asked.

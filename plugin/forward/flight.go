@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/waypost/waypost/message"
+	"github.com/waypost/waypost/plugin/relay"
 	"github.com/waypost/waypost/upstream"
 )
 
@@ -49,7 +50,7 @@ func (f *Forward) flight(key []byte, w waiter, over message.Transport) *flight {
 func (fl *flight) begin() {
 	w := fl.first[0]
 	fl.question.Set(w.q, w.r.Shuffle)
-	fl.servers = fl.forward.order()
+	fl.servers = relay.Order(fl.forward.options.Policy, &fl.forward.turn, fl.forward.servers.all())
 	fl.deadline = time.Now().Add(patience)
 	fl.ask()
 }

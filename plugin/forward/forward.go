@@ -13,14 +13,14 @@ import (
 
 	"github.com/waypost/waypost/message"
 	"github.com/waypost/waypost/plugin/env"
+	"github.com/waypost/waypost/plugin/relay"
 	"github.com/waypost/waypost/upstream"
 )
 
 // Forward is one line of forward at work: a step of its block, which waits without a goroutine.
 type Forward struct {
 	options  Options
-	from     message.Name
-	except   []message.Name
+	reach    relay.Reach
 	followed bool // by another line of forward, for Options.Next
 	metrics  *metrics
 	log      *slog.Logger
@@ -45,22 +45,15 @@ func New(o Options, followed bool, e env.Env) (*Forward, error) {
 		options: o, followed: followed, metrics: m, log: e.Log, flights: make(map[string]*flight),
 		limit: fmt.Errorf("concurrent queries exceeded maximum %d", o.MaxConcurrent),
 	}
-	if f.from, err = message.ParseName(o.From); err != nil {
-		return nil, fmt.Errorf("forward %s: %w", o.From, err)
-	}
-	for _, zone := range o.Except {
-		name, err := message.ParseName(zone)
-		if err != nil {
-			return nil, fmt.Errorf("except %s: %w", zone, err)
-		}
-		f.except = append(f.except, name)
+	if f.reach, err = relay.NewReach(o.From, o.Except); err != nil {
+		return nil, fmt.Errorf("forward: %w", err)
 	}
 	f.servers.init(f)
 	return f, nil
 }
 
 // From is the zone whose names are forwarded.
-func (f *Forward) From() message.Name { return f.from }
+func (f *Forward) From() message.Name { return f.reach.From() }
 
 // Over is how a question that came over UDP is asked.
 func (f *Forward) Over() message.Transport {
@@ -69,26 +62,10 @@ func (f *Forward) Over() message.Transport {
 
 // Serve implements the step: what is to be forwarded has to wait.
 func (f *Forward) Serve(q *message.Query, _ *message.Reply) message.Verdict {
-	if f.takes(q) {
+	if f.reach.Takes(q) {
 		return message.Park
 	}
 	return message.Next
-}
-
-// takes reports whether the name is to be forwarded.
-func (f *Forward) takes(q *message.Query) bool {
-	if !q.Under(f.from) {
-		return false
-	}
-	if len(q.Lower()) == len(f.from) {
-		return true
-	}
-	for _, zone := range f.except {
-		if q.Under(zone) {
-			return false
-		}
-	}
-	return true
 }
 
 // Wait implements server.Waiter.
@@ -124,7 +101,7 @@ type waiter struct {
 // join lets a query wait for the flight that asks its question, and begins that if there is none.
 func (f *Forward) join(w waiter, over message.Transport) {
 	var space [512]byte
-	key := appendKey(space[:0], w.q, over)
+	key := relay.AppendKey(space[:0], w.q, over)
 	f.mu.Lock()
 	if there := f.flights[string(key)]; there != nil {
 		there.waiters = append(there.waiters, w)
@@ -207,36 +184,16 @@ func (f *Forward) done(w waiter, v message.Verdict) {
 	w.resume(v)
 }
 
-// Codes of Extended DNS Errors (RFC 8914 section 4).
-const (
-	otherError           = 0
-	noReachableAuthority = 22
-	networkError         = 23
-)
-
 // extended says, in an Extended DNS Error, what went wrong.
 func extended(err error) []byte {
 	var looped *loopError
 	switch {
 	case errors.As(err, &looped):
-		return append([]byte{0, otherError}, looped.Error()...)
+		return append([]byte{0, relay.OtherError}, looped.Error()...)
 	case errors.Is(err, errNoHealthy):
-		return []byte{0, noReachableAuthority}
+		return []byte{0, relay.NoReachableAuthority}
 	}
-	return []byte{0, networkError}
-}
-
-// appendKey appends what tells questions to other servers from each other.
-func appendKey(key []byte, q *message.Query, over message.Transport) []byte {
-	flags := byte(over)
-	for i, set := range []bool{q.Bits&message.BitRD != 0, q.Bits&message.BitCD != 0, q.EDNS.Present, q.EDNS.DO} {
-		if set {
-			flags |= 2 << i
-		}
-	}
-	key = append(key, flags, byte(q.Type>>8), byte(q.Type), byte(q.Class>>8), byte(q.Class))
-	key = append(key, q.Lower()...)
-	return q.EDNS.EndToEnd(key)
+	return []byte{0, relay.NetworkError}
 }
 
 var _ upstream.Asker = (*flight)(nil)

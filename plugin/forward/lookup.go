@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+
+	"github.com/waypost/waypost/plugin/relay"
 )
 
 // lookup finds the addresses of a host, by the system's resolver or by those that are named. The name is absolute.
@@ -19,7 +21,7 @@ func lookup(ctx context.Context, host string, resolvers []string) ([]netip.Addr,
 	var err error
 	for _, r := range resolvers {
 		var addr netip.AddrPort
-		if addr, err = parseResolver(r); err != nil {
+		if addr, err = relay.ParseAddress(r, 53); err != nil {
 			continue
 		}
 		var addrs []netip.Addr

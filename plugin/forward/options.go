@@ -15,6 +15,7 @@ import (
 
 	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/message"
+	"github.com/waypost/waypost/plugin/relay"
 	"github.com/waypost/waypost/plugin/tlsfiles"
 )
 
@@ -28,7 +29,7 @@ type Options struct {
 	ForceTCP  bool // ask over TCP, however the client asked
 	PreferUDP bool // ask over UDP, however the client asked, and over TCP again what comes truncated
 
-	Policy Policy
+	Policy relay.Policy
 	// MaxFails is how many probes in a row fail before a server is out of use; 0 keeps it in use and sends no probes.
 	// Default: 2.
 	MaxFails uint32
@@ -74,16 +75,6 @@ func (o Options) Meaning() string {
 	return fmt.Sprintf("%#v %t", o, withTLS)
 }
 
-// Policy is the order in which the servers are asked.
-type Policy uint8
-
-// The policies.
-const (
-	Random Policy = iota // the default
-	RoundRobin
-	Sequential
-)
-
 // Defaults, as CoreDNS has them.
 const (
 	defaultMaxFails    = 2
@@ -114,21 +105,11 @@ func parseLine(c *caddyfile.Dispenser) (Options, error) {
 		MaxFails: defaultMaxFails, MaxConnectAttempts: -1, HealthCheck: defaultHealthCheck, HealthDomain: message.Root,
 		DoHMethod: http.MethodPost, Expire: defaultExpire, ReadTimeout: defaultReadTimeout, Pos: config.At(c),
 	}
-	if !c.NextArg() {
-		return o, c.ArgErr()
+	from, to, warnings, err := relay.ParseHead(c)
+	if err != nil {
+		return o, err
 	}
-	from := c.Val()
-	zones, _ := config.ParseZones([]string{from})
-	if len(zones) == 0 {
-		return o, fmt.Errorf("unable to normalize '%s'", from)
-	}
-	if o.From = zones[0]; len(zones) > 1 {
-		o.Warnings = append(o.Warnings, config.At(c).Warningf("Unsupported CIDR notation: '%s' expands to multiple zones. Using only '%s'.", from, o.From))
-	}
-	to := c.RemainingArgs()
-	if len(to) == 0 {
-		return o, c.ArgErr()
-	}
+	o.From, o.Warnings = from, warnings
 	for c.NextBlock() {
 		if err := o.option(c); err != nil {
 			return o, err
@@ -310,13 +291,9 @@ func (o *Options) takeMethod(_ *caddyfile.Dispenser, args []string) error {
 }
 
 func (o *Options) takePolicy(c *caddyfile.Dispenser, args []string) error {
-	policies := map[string]Policy{"random": Random, "round_robin": RoundRobin, "sequential": Sequential}
-	policy, ok := policies[args[0]]
-	if !ok {
-		return c.Errf("unknown policy '%s'", args[0])
-	}
-	o.Policy = policy
-	return nil
+	var err error
+	o.Policy, err = relay.ParsePolicy(c, args[0])
+	return err
 }
 
 func (o *Options) takeNext(_ *caddyfile.Dispenser, args []string) error {
@@ -350,7 +327,7 @@ func parseRcodes(args []string) (rcodes []message.Rcode, err error) {
 
 func (o *Options) takeResolver(_ *caddyfile.Dispenser, args []string) error {
 	for _, arg := range args {
-		if _, err := parseResolver(arg); err != nil {
+		if _, err := relay.ParseAddress(arg, 53); err != nil {
 			return fmt.Errorf("resolver must be an IP address or IP:port: %q", arg)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/waypost/waypost/message"
+	"github.com/waypost/waypost/plugin/relay"
 	"github.com/waypost/waypost/upstream"
 )
 
@@ -53,7 +54,7 @@ func (f *Forward) Start(ctx context.Context) error {
 		s.hosts[i] = addrs
 	}
 	for _, path := range f.files() {
-		addrs, err := readResolvConf(path)
+		addrs, err := relay.ReadResolvConf(path)
 		if err != nil {
 			return fmt.Errorf("plugin/forward: %w", err)
 		}
@@ -102,7 +103,7 @@ func (s *servers) take(path string, addrs []netip.AddrPort) {
 
 // reread takes over what a file says by now. One that cannot be read, or names no servers, changes nothing.
 func (s *servers) reread(path string) error {
-	addrs, err := readResolvConf(path)
+	addrs, err := relay.ReadResolvConf(path)
 	if err == nil && len(addrs) == 0 {
 		err = fmt.Errorf("read the servers of %s: there are none", path)
 	}

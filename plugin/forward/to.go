@@ -12,6 +12,7 @@ import (
 	"github.com/coredns/caddy/caddyfile"
 	"github.com/miekg/dns"
 
+	"github.com/waypost/waypost/plugin/relay"
 	"github.com/waypost/waypost/upstream"
 )
 
@@ -29,14 +30,11 @@ type To struct {
 // ports are those that an upstream without one has.
 var ports = map[upstream.Protocol]uint16{upstream.Plain: 53, upstream.TLS: 853, upstream.HTTPS: 443}
 
-// schemes are those that CoreDNS knows.
-var schemes = []string{"tls", "dns", "quic", "grpc", "https3", "https", "unix"}
-
 // parseTo reads the arguments that say where to forward. An empty file says nothing, but there has to be something.
 func (o *Options) parseTo(c *caddyfile.Dispenser, args []string) error {
 	found := 0
 	for _, arg := range args {
-		if scheme, rest := splitScheme(arg); scheme == "https" && strings.Contains(rest, "/") {
+		if scheme, rest := relay.SplitScheme(arg); scheme == "https" && strings.Contains(rest, "/") {
 			return fmt.Errorf("paths are not allowed in HTTPS upstream addresses (the /dns-query path is used by default): %s", arg)
 		}
 	}
@@ -53,7 +51,7 @@ func (o *Options) parseTo(c *caddyfile.Dispenser, args []string) error {
 			found++
 			continue
 		}
-		servers, err := readResolvConf(to.File)
+		servers, err := relay.ReadResolvConf(to.File)
 		if err != nil {
 			return err
 		}
@@ -68,18 +66,9 @@ func (o *Options) parseTo(c *caddyfile.Dispenser, args []string) error {
 	return nil
 }
 
-func splitScheme(arg string) (scheme, rest string) {
-	for _, s := range schemes {
-		if rest, ok := strings.CutPrefix(arg, s+"://"); ok {
-			return s, rest
-		}
-	}
-	return "dns", arg
-}
-
 // parseTo reads [SCHEME://]ADDRESS[%SERVERNAME][:PORT], a path, or [SCHEME://]HOST[:PORT].
 func parseTo(c *caddyfile.Dispenser, arg string) (To, error) {
-	scheme, rest := splitScheme(arg)
+	scheme, rest := relay.SplitScheme(arg)
 	to := To{Protocol: upstream.Protocol(scheme)}
 	port, known := ports[to.Protocol]
 	switch {
@@ -130,13 +119,4 @@ func splitTo(text string, port uint16) (host, name string, _ uint16, err error) 
 		host, name = host[:i], host[i+1:]
 	}
 	return host, name, port, nil
-}
-
-// parseResolver reads ADDRESS[:PORT].
-func parseResolver(arg string) (netip.AddrPort, error) {
-	if addr, err := netip.ParseAddrPort(arg); err == nil {
-		return addr, nil
-	}
-	addr, err := netip.ParseAddr(strings.Trim(arg, "[]"))
-	return netip.AddrPortFrom(addr, 53), err
 }

@@ -1,4 +1,4 @@
-package forward
+package relay
 
 import (
 	"bufio"
@@ -12,8 +12,8 @@ import (
 // maxResolvConf is how much of a file in resolv.conf's form is read, in bytes.
 const maxResolvConf = 1 << 20
 
-// readResolvConf returns the servers that a file names.
-func readResolvConf(path string) ([]netip.AddrPort, error) {
+// ReadResolvConf returns the servers that a file names.
+func ReadResolvConf(path string) ([]netip.AddrPort, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the servers of %s: %w", path, err)
