@@ -40,6 +40,7 @@ var arrows = map[string][]string{
 	"plugin/relay":      {"config", "message"},
 	"plugin/plugintest": {"config", "journal", "message", "plugin/env"},
 	"plugin/forward":    {"config", "journal", "message", "plugin/env", "plugin/relay", "plugin/tlsfiles", "upstream"},
+	"plugin/grpc":       {"config", "journal", "message", "plugin/env", "plugin/relay", "plugin/tlsfiles", "upstream"},
 	"plugin/loop":       {"config", "journal", "message", "plugin/env", "upstream"},
 	"plugin/kubernetes": {"config", "journal", "message", "plugin/env", "cluster", "records", "watch"},
 
@@ -63,6 +64,7 @@ var only = map[string][]string{
 	"github.com/miekg/dns":       {"plugin", "upstream"},
 	"github.com/fsnotify/":       {"watch", "plugin"},
 	"github.com/hashicorp/":      {"plugin"},
+	"google.golang.org/":         {"plugin/grpc"},
 	"sigs.k8s.io/yaml":           {"watch", "proxy"},
 }
 

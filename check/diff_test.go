@@ -192,6 +192,9 @@ var variants = map[string][]string{
 		"forward . 192.0.2.1 {\nmax_concurrent 1\n}", "forward . 192.0.2.1 {\ntls_servername a\n}", "forward . 192.0.2.1 {\ndoh_method GET\n}", "forward . 192.0.2.1 {\nnext NXDOMAIN\n}", "forward . 192.0.2.1 {\nnext_on_nodata\n}",
 		"forward . 192.0.2.1 {\nfailover SERVFAIL\n}", "forward . 192.0.2.1 {\nfailfast_all_unhealthy_upstreams\n}", "forward . 192.0.2.1 {\nsource_address 192.0.2.9\n}", "forward . 192.0.2.1 {\nresolver 192.0.2.9\n}",
 		"forward . tls://192.0.2.1 {\ntls CA\n}", "forward a 192.0.2.1\nforward . 192.0.2.1"},
+	"grpc": {"grpc . 192.0.2.1", "grpc a 192.0.2.1", "grpc . 192.0.2.1:54", "grpc . unix:///run/g.sock", "grpc . 192.0.2.1 192.0.2.2", "grpc . 192.0.2.1 192.0.2.2 {\npolicy round_robin\n}",
+		"grpc . 192.0.2.1 192.0.2.2 {\npolicy sequential\n}", "grpc . 192.0.2.2 192.0.2.1 {\npolicy sequential\n}", "grpc . 192.0.2.1 {\nexcept a\n}", "grpc . 192.0.2.1 {\ntls\n}", "grpc . 192.0.2.1 {\ntls CA\n}",
+		"grpc . 192.0.2.1 {\ntls CERT KEY CA\n}", "grpc . 192.0.2.1 {\ntls_servername a\n}", "grpc . 192.0.2.1 {\nfallthrough\n}", "grpc . 192.0.2.1 {\nfallthrough a\n}"},
 }
 
 // TestOptionsTell: no option is left out where a Corefile is put in words, so that no change of it goes unseen.

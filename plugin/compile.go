@@ -105,6 +105,9 @@ func (s *Setup) build(file *config.File, failed func(error) bool) {
 	}
 	for _, d := range table {
 		s.order = append(s.order, d.name)
+		if d.link {
+			s.chain = append(s.chain, d.name)
+		}
 	}
 	for _, d := range table {
 		for _, b := range s.blocks {
@@ -272,6 +275,11 @@ func (b *block) behind(name string) string {
 		}
 	}
 	return ""
+}
+
+// followed reports whether there is a link of the chain behind the one called name, whether it has been built or not.
+func (b *block) followed(name string) bool {
+	return slices.ContainsFunc(b.setup.chain[slices.Index(b.setup.chain, name)+1:], func(link string) bool { return b.config.Directive(link) != nil })
 }
 
 // last is the last link of the chain, "" where there is none.

@@ -14,6 +14,7 @@ import (
 	"github.com/waypost/waypost/plugin/dns64"
 	"github.com/waypost/waypost/plugin/errors"
 	"github.com/waypost/waypost/plugin/forward"
+	"github.com/waypost/waypost/plugin/grpc"
 	"github.com/waypost/waypost/plugin/health"
 	"github.com/waypost/waypost/plugin/hosts"
 	"github.com/waypost/waypost/plugin/kubernetes"
@@ -399,6 +400,23 @@ func buildForwardLine(b *block, o forward.Options, followed bool) error {
 	if b.loop != nil && !b.looped {
 		b.loop.Watch(loop.Route{Zone: f.From(), Over: f.Over(), Servers: f.Servers})
 	}
+	return nil
+}
+
+func buildGRPC(b *block, d *config.Directive) error {
+	o, err := grpc.Parse(d)
+	if err != nil {
+		return err
+	}
+	b.say(d, o)
+	b.warn(d, o.Warnings...)
+	followed := b.followed("grpc")
+	meaning := fmt.Sprintf("%s %t", o.Meaning(), followed)
+	g, _, err := have(b.setup, key("grpc", meaning, o.TLSFiles...), func() (*grpc.GRPC, error) { return grpc.New(o, followed, b.env("grpc")) })
+	if err != nil {
+		return err
+	}
+	b.steps = append(b.steps, g)
 	return nil
 }
 

@@ -72,6 +72,9 @@ func TestKept(t *testing.T) {
 	put("ca.pem", pem(authority))
 	common := `.:0 {
     bind 127.0.0.1
+    grpc . 127.0.0.1:2 {
+        tls ` + filepath.Join(folder, "ca.pem") + `
+    }
     ready 127.0.0.1:0
     health 127.0.0.1:0
     prometheus 127.0.0.1:0
@@ -93,7 +96,7 @@ func TestKept(t *testing.T) {
     forward . 127.0.0.1:1
 }
 `
-	const all = "endpoint endpoint endpoint errors cache hosts kubernetes loop forward forward"
+	const all = "endpoint endpoint endpoint errors cache hosts kubernetes loop forward forward grpc"
 	without := func(names ...string) string {
 		return strings.Join(slices.DeleteFunc(strings.Fields(all), func(name string) bool { return slices.Contains(names, name) }), " ")
 	}
@@ -123,14 +126,16 @@ func TestKept(t *testing.T) {
 		},
 			without("cache", "kubernetes")},
 		{"a line of forward, which loop watches", replace(":1\n}", ":2\n}"), without("cache", "loop", "forward")},
+		{"what grpc says", replace("127.0.0.1:2 {", "127.0.0.1:3 {"), without("cache", "grpc")},
+		{"where grpc lets names fall through to", replace("    loop\n", "    whoami\n    loop\n"), without("cache", "grpc")},
 		{"loop is gone", replace("    loop\n", ""), without("cache", "loop", "forward")},
-		{"a view", replace("    errors\n", "    errors\n    view a\n"), without("cache")},
+		{"a view", replace("    errors\n", "    errors\n    view a\n"), without("cache", "grpc")},
 		{"the address", replace("bind 127.0.0.1", "bind 127.0.0.2"), without("cache", "kubernetes")},
 		{"an endpoint is gone", replace("    ready 127.0.0.1:0\n", ""), strings.Replace(all, "endpoint ", "", 1)},
 		{"the content of a file that is read once", func() string {
 			put("ca.pem", pem(other))
 			return common
-		}, without("loop", "forward")},
+		}, without("loop", "forward", "grpc")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			put("ca.pem", pem(authority))

@@ -31,6 +31,7 @@ type Setup struct {
 	compiler *Compiler
 	before   *Setup   // the one whose place this one is to take, until it has
 	order    []string // in which directives act
+	chain    []string // those of them that are links of CoreDNS's chain
 	blocks   []*block
 	parts    []*part // in the order in which they start
 	warnings []config.Warning

@@ -7,6 +7,7 @@ import (
 	"github.com/waypost/waypost/plugin/dns64"
 	"github.com/waypost/waypost/plugin/errors"
 	"github.com/waypost/waypost/plugin/forward"
+	"github.com/waypost/waypost/plugin/grpc"
 	"github.com/waypost/waypost/plugin/health"
 	"github.com/waypost/waypost/plugin/hosts"
 	"github.com/waypost/waypost/plugin/kubernetes"
@@ -91,7 +92,7 @@ var table = []directive{
 	{name: "etcd", link: true, instead: "serve the zone from a server of its own"},
 	{name: "loop", link: true, build: buildLoop},
 	{name: "forward", link: true, build: buildForward, words: forward.Words},
-	{name: "grpc", link: true, instead: "serve only the cluster's names here, and have clients ask another resolver for the rest"},
+	{name: "grpc", link: true, build: buildGRPC, words: grpc.Words},
 	{name: "erratic", link: true, instead: "leave it out, it is for tests of clients"},
 	{name: "whoami", link: true, build: buildWhoami},
 	{name: "on", instead: "have the service manager run commands at the start and the end"},

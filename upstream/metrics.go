@@ -81,20 +81,20 @@ func (m *Metrics) of(s *Server) *serverMetrics {
 // replied counts a reply. A response code is shown from its first reply on.
 func (m *serverMetrics) replied(rcode message.Rcode, took time.Duration) {
 	if rcode >= usualRcodes {
-		m.duration.WithLabelValues(rcodeName(rcode)).Observe(took.Seconds())
+		m.duration.WithLabelValues(RcodeName(rcode)).Observe(took.Seconds())
 		return
 	}
 	o := m.rcodes[rcode].Load()
 	if o == nil {
-		series := m.duration.WithLabelValues(rcodeName(rcode))
+		series := m.duration.WithLabelValues(RcodeName(rcode))
 		o = &series
 		m.rcodes[rcode].Store(o)
 	}
 	(*o).Observe(took.Seconds())
 }
 
-// rcodeName is the response code as the label has it.
-func rcodeName(rcode message.Rcode) string {
+// RcodeName is the response code as the label rcode has it.
+func RcodeName(rcode message.Rcode) string {
 	if name, ok := dns.RcodeToString[int(rcode)]; ok {
 		return name
 	}

@@ -46,6 +46,15 @@ func (question *Question) Set(q *message.Query, sorted bool) {
 	question.message = m
 }
 
+// Message is the request, with ID 0, for who sends it otherwise than by a Server. It is not to be changed.
+func (question *Question) Message() []byte { return question.message }
+
+// Read reads packet, what came for the request by a way on which nothing else can come. The errors are those of Packer.Pack.
+func (question *Question) Read(packet []byte) (*message.Packed, error) {
+	asked := question.message[message.HeaderLen : message.HeaderLen+question.length]
+	return new(message.Packer).Pack(packet, asked, question.sorted)
+}
+
 // appendOPT adds the OPT record (RFC 6891 section 6.1.2).
 func appendOPT(m []byte, e *message.EDNS) []byte {
 	do := byte(0)
