@@ -137,7 +137,7 @@ func (f *corefile) otherNames(t *target) []string {
 	if slices.Contains(zones, ".") {
 		zones = append(zones, "example.com.", "example.org.", upstreams.SignedZone, "10.in-addr.arpa.")
 	}
-	for _, zone := range zones {
+	for _, zone := range append(zones, f.passed...) {
 		for _, name := range upstreams.Names() {
 			names = append(names, strings.TrimPrefix(name+"."+strings.TrimPrefix(zone, "."), "."))
 		}

@@ -139,7 +139,8 @@ type place struct {
 	space  *route.Space
 	ip4    netip.Addr // its own address, that {$POD_IP} stands for
 	ip6    netip.Addr
-	banner string // what it prints once it serves
+	banner string         // what it prints once it serves
+	beside []*lab.Process // servers of its machine that it passes questions on to
 	since  time.Time
 
 	clients []netip.Addr // who ask it, beside itself
@@ -176,15 +177,34 @@ func (g *grounds) newPlace(f *corefile, program, banner string, number int) (*pl
 				return err
 			}
 		}
+		if err := g.startBeside(p, f, name); err != nil {
+			return err
+		}
 		p.Process, err = lab.StartRooted(root, name, env, "/programs/"+program, "-conf", "/etc/coredns/Corefile")
 		return err
 	})
+}
+
+// startBeside starts the servers that a file expects on its own machine: CoreDNS, which speaks gRPC too.
+func (g *grounds) startBeside(p *place, f *corefile, name string) error {
+	for i, a := range f.grpc {
+		corefile := fmt.Sprintf("grpc://.:%d {\n bind %s\n forward . %s\n}\n", a.Port(), a.Addr(), nameservers[0].Addr())
+		d, err := lab.LaunchDNS(lab.DNSOptions{Name: fmt.Sprintf("%s-beside-%d", name, i), Program: g.peers.Path("coredns"), Corefile: corefile})
+		if err != nil {
+			return err
+		}
+		p.beside = append(p.beside, d.Process)
+	}
+	return nil
 }
 
 // close ends the server and gives its namespace back.
 func (p *place) close() {
 	if p == nil {
 		return
+	}
+	for _, b := range p.beside {
+		b.Kill()
 	}
 	if p.Process != nil {
 		p.Kill() // not Stop, which would wait for lameduck
@@ -224,6 +244,16 @@ func (p *place) conn(w way) (*ask.Conn, error) {
 
 // started waits until the server says that it serves, and reports false where it ends instead.
 func (p *place) started(ctx context.Context) (bool, error) {
+	for _, b := range p.beside {
+		if ok, err := serves(ctx, b, "CoreDNS-"); !ok {
+			return false, errors.Join(err, errors.New(b.LogEnd(5)))
+		}
+	}
+	return serves(ctx, p.Process, p.banner)
+}
+
+// serves waits until a process prints what it prints once it serves, and reports false where it ends instead.
+func serves(ctx context.Context, p *lab.Process, banner string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	ticker := time.NewTicker(20 * time.Millisecond)
@@ -235,7 +265,7 @@ func (p *place) started(ctx context.Context) (bool, error) {
 		case <-ctx.Done():
 			return false, fmt.Errorf("wait for %s: %w; it says:\n%s", p.Name, ctx.Err(), p.LogEnd(20))
 		case <-ticker.C:
-			if strings.Contains(p.Log(), p.banner) {
+			if strings.Contains(p.Log(), banner) {
 				return true, nil
 			}
 		}

@@ -22,9 +22,11 @@ type corefile struct {
 	clients []netip.Addr // whom views tell from others
 	metrics []string     // where it shows its metrics, as host:port
 	targets []target
-	zones   []string // what its kubernetes directives serve, lower case; nil where there are none
-	kubed   string   // the kubernetes directives' own text, for a server that has nothing else
-	words   []string // names that stand in the file, absolute
+	zones   []string         // what its kubernetes directives serve, lower case; nil where there are none
+	kubed   string           // the kubernetes directives' own text, for a server that has nothing else
+	words   []string         // names that stand in the file, absolute
+	grpc    []netip.AddrPort // where on the server's own machine it expects a server that speaks DNS over gRPC
+	passed  []string         // the zones that it asks that one for
 }
 
 // target is a port that a file has a server listen at, on some addresses or all, and what is served there.
@@ -103,6 +105,8 @@ func (f *corefile) read(use map[netip.AddrPort]map[string]bool, out *outside) er
 				for _, line := range lines {
 					addServers(use, out, &b, line)
 				}
+			case "grpc":
+				f.addGRPC(out, lines[0])
 			}
 		}
 	}
@@ -245,6 +249,17 @@ func addServers(use map[netip.AddrPort]map[string]bool, out *outside, b *config.
 		}
 	}
 	out.alike = append(out.alike, together)
+}
+
+// addGRPC notes the servers of a grpc line, which have the zone from the resolver that the machine has.
+func (f *corefile) addGRPC(out *outside, line []string) {
+	zone := dns.Fqdn(line[1])
+	f.passed, out.zones = append(f.passed, zone), append(out.zones, zone)
+	for _, to := range line[2:] {
+		if addr, err := netip.ParseAddrPort(to); err == nil && addr.Addr().IsLoopback() {
+			f.grpc = append(f.grpc, addr)
+		}
+	}
 }
 
 // assign says who is at each address: the cluster's own DNS where anyone asks for its zone or leads others to it, a
