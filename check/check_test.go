@@ -184,7 +184,7 @@ func FuzzCheck(f *testing.F) {
 		f.Add(string(text))
 	}
 	f.Add("a_b {\n bind lo {\n  except ::1\n }\n rewrite edns0 local set 0xffee {qname} revert\n rewrite {\n  name regex (.*)\\.b {1}.c\n  answer auto\n }\n" +
-		" dns64 {\n  translate_all\n }\n cache {\n  serve_stale 1h verify 1s 5s\n  prefetch 5 1m 20%\n }\n}\n")
+		" pprof :0 {\n  block 5\n }\n view v {\n  expr do() && type() in ['A', 'MX']\n }\n dns64 {\n  translate_all\n }\n cache {\n  serve_stale 1h verify 1s 5s\n  prefetch 5 1m 20%\n }\n}\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		outside(t)
 		name := filepath.Join(t.TempDir(), "Corefile")
