@@ -66,6 +66,8 @@ var only = map[string][]string{
 	"github.com/hashicorp/":      {"plugin"},
 	"google.golang.org/":         {"plugin/grpc"},
 	"sigs.k8s.io/yaml":           {"watch", "proxy"},
+	"go.etcd.io/":                {"plugin/etcd"},
+	"go.uber.org/zap":            {"plugin/etcd"},
 }
 
 func TestArrows(t *testing.T) {

@@ -184,6 +184,8 @@ var variants = map[string][]string{
 		"kubernetes {\nmanifests a\n}", "kubernetes {\napiserver_qps 1\n}", "kubernetes {\napiserver_burst 1\n}", "kubernetes {\napiserver_max_inflight 1\n}", "kubernetes {\nnamespaces a\n}", "kubernetes {\nlabels a\n}",
 		"kubernetes {\nnamespace_labels a\n}", "kubernetes {\npods insecure\n}", "kubernetes {\npods verified\n}", "kubernetes {\nendpoint_pod_names\n}", "kubernetes {\nttl 30\n}", "kubernetes {\nnoendpoints\n}",
 		"kubernetes {\nfallthrough\n}", "kubernetes {\nfallthrough a\n}", "kubernetes {\nignore empty_service\n}", "kubernetes {\nmulticluster .\n}", "kubernetes {\nzonal\n}", "kubernetes {\nstartup_timeout 0\n}", "kubernetes {\nstartup_timeout 1s\n}"},
+	"etcd": {"etcd", "etcd a", "etcd {\nfallthrough\n}", "etcd {\nfallthrough a\n}", "etcd {\npath a\n}", "etcd {\nendpoint http://a\n}", "etcd {\nendpoint http://a http://b\n}", "etcd {\ncredentials a b\n}",
+		"etcd {\ntls\n}", "etcd {\ntls CA\n}", "etcd {\ntls CERT KEY\n}", "etcd {\ntls CERT KEY CA\n}", "etcd {\nno_apex_fallback\n}", "etcd {\nmin-lease-ttl 1m\n}", "etcd {\nmax-lease-ttl 1h\n}"},
 	"forward": {"forward . 192.0.2.1", "forward a 192.0.2.1", "forward . 192.0.2.2", "forward . 192.0.2.1:54", "forward . tls://192.0.2.1", "forward . tls://192.0.2.1%a", "forward . https://192.0.2.1", "forward . host.example",
 		"forward . testdata/resolv.conf", "forward . 192.0.2.1 192.0.2.2", "forward . 192.0.2.1 192.0.2.2 {\npolicy round_robin\n}", "forward . 192.0.2.1 192.0.2.2 {\npolicy sequential\n}", "forward . 192.0.2.2 192.0.2.1 {\npolicy sequential\n}",
 		"forward . 192.0.2.1 {\nexcept a\n}", "forward . 192.0.2.1 {\nforce_tcp\n}", "forward . 192.0.2.1 {\nprefer_udp\n}", "forward . 192.0.2.1 {\nmax_fails 0\n}", "forward . 192.0.2.1 {\nmax_fails 3\n}",

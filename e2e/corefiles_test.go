@@ -135,7 +135,6 @@ func (run *corefileRun) hold(t *testing.T, f *corefile, number int) {
 
 // missing are the directives for which Waypost does not start with a file that CoreDNS starts with.
 var missing = map[string]string{
-	"external-dns-etcd.Corefile": "etcd",
 }
 
 // refused checks that a file that one or both do not start with is refused for the same reason, or for a directive that is

@@ -13,6 +13,7 @@ import (
 	"github.com/waypost/waypost/plugin/chaos"
 	"github.com/waypost/waypost/plugin/dns64"
 	"github.com/waypost/waypost/plugin/errors"
+	"github.com/waypost/waypost/plugin/etcd"
 	"github.com/waypost/waypost/plugin/forward"
 	"github.com/waypost/waypost/plugin/grpc"
 	"github.com/waypost/waypost/plugin/health"
@@ -321,6 +322,21 @@ func buildKubernetes(b *block, d *config.Directive) error {
 		b.steps = append(b.steps, cache.Late{Cache: b.cache})
 	}
 	b.ready = append(b.ready, readiness{"kubernetes", k})
+	return nil
+}
+
+func buildEtcd(b *block, d *config.Directive) error {
+	o, err := etcd.Parse(b.config, d)
+	if err != nil {
+		return err
+	}
+	b.say(d, o)
+	b.warn(d, o.Warnings...)
+	e, _, err := have(b.setup, key("etcd", o.Meaning(), o.TLSFiles...), func() (*etcd.Etcd, error) { return etcd.New(o, b.env("etcd")) })
+	if err != nil {
+		return err
+	}
+	b.steps = append(b.steps, e)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/waypost/waypost/plugin/cache"
 	"github.com/waypost/waypost/plugin/dns64"
 	"github.com/waypost/waypost/plugin/errors"
+	"github.com/waypost/waypost/plugin/etcd"
 	"github.com/waypost/waypost/plugin/forward"
 	"github.com/waypost/waypost/plugin/grpc"
 	"github.com/waypost/waypost/plugin/health"
@@ -89,7 +90,7 @@ var table = []directive{
 	{name: "file", link: true, instead: "serve the zone from a server of its own"},
 	{name: "auto", link: true, instead: "serve the zones from a server of their own"},
 	{name: "secondary", link: true, instead: "serve the zone from a server of its own"},
-	{name: "etcd", link: true, instead: "serve the zone from a server of its own"},
+	{name: "etcd", link: true, build: buildEtcd, words: etcd.Words},
 	{name: "loop", link: true, build: buildLoop},
 	{name: "forward", link: true, build: buildForward, words: forward.Words},
 	{name: "grpc", link: true, build: buildGRPC, words: grpc.Words},
