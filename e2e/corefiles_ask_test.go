@@ -134,6 +134,11 @@ func (f *corefile) otherNames(t *target) []string {
 		names = append(names, "x."+word, "a.b."+word)
 	}
 	zones := slices.Clone(t.zones)
+	if f.skydns {
+		for _, zone := range zones {
+			names = append(names, skydnsNames(zone)...)
+		}
+	}
 	if slices.Contains(zones, ".") {
 		zones = append(zones, "example.com.", "example.org.", upstreams.SignedZone, "10.in-addr.arpa.")
 	}

@@ -82,7 +82,26 @@ func newGrounds(t *testing.T, control *lab.ControlPlane, p *peers.Peers, out *ou
 	}
 	t.Cleanup(g.up.Stop)
 	g.startClusterDNS(t, out.cluster)
+	startEtcd(t, out.skydns)
 	return g
+}
+
+// etcdHost is the name by which Corefiles know an etcd.
+const etcdHost = "etcd-0.etcd"
+
+// startEtcd starts the etcd that holds the names of some zones.
+func startEtcd(t *testing.T, zones []string) {
+	t.Helper()
+	e, err := lab.StartEtcd(t.Context(), "skydns", "http://"+bridge4+":2379", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Stop)
+	for _, zone := range zones {
+		if err := e.Store(t.Context(), skydns("skydns", zone)); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // addAddress gives the loopback of the calling thread's namespace one more address, until it is removed. One that it has is
@@ -326,7 +345,7 @@ func (g *grounds) furnish(f *corefile, name string) (root string, err error) {
 	const account = "var/run/secrets/kubernetes.io/serviceaccount/"
 	files := map[string]string{
 		"etc/coredns/Corefile": f.text, "etc/resolv.conf": resolv + "search default.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n",
-		"etc/hosts": "127.0.0.1 localhost\n", "etc/coredns/NodeHosts": nodeHosts, "etc/localdns/hosts": nodeHosts, "tmp/hosts/hosts": nodeHosts,
+		"etc/hosts": "127.0.0.1 localhost\n" + bridge4 + " " + etcdHost + "\n", "etc/coredns/NodeHosts": nodeHosts, "etc/localdns/hosts": nodeHosts, "tmp/hosts/hosts": nodeHosts,
 		account + "token": lab.AdminToken, account + "ca.crt": string(g.certs), account + "namespace": "kube-system",
 		"etc/ssl/certs/ca-certificates.crt": string(g.up.CA),
 	}

@@ -27,6 +27,7 @@ type corefile struct {
 	words   []string         // names that stand in the file, absolute
 	grpc    []netip.AddrPort // where on the server's own machine it expects a server that speaks DNS over gRPC
 	passed  []string         // the zones that it asks that one for
+	skydns  bool             // an etcd holds its names
 }
 
 // target is a port that a file has a server listen at, on some addresses or all, and what is served there.
@@ -46,6 +47,7 @@ type outside struct {
 	recursive, authoritative, cluster, tls []netip.AddrPort
 	names                                  []string // of TLS servers
 	zones                                  []string // of the authoritative ones
+	skydns                                 []string // zones whose names an etcd holds
 	alike                                  [][]netip.AddrPort
 }
 
@@ -101,6 +103,9 @@ func (f *corefile) read(use map[netip.AddrPort]map[string]bool, out *outside) er
 				f.clients = append(f.clients, addressesIn(lines)...)
 			case "kubernetes":
 				f.addKubernetes(&b, d)
+			case "etcd":
+				f.skydns = true
+				out.skydns = append(out.skydns, b.Zones()...)
 			case "forward":
 				for _, line := range lines {
 					addServers(use, out, &b, line)

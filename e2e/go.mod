@@ -5,6 +5,7 @@ go 1.26.0
 replace github.com/waypost/waypost => ../
 
 require (
+	github.com/google/go-cmp v0.7.0
 	github.com/miekg/dns v1.1.73
 	github.com/vishvananda/netlink v1.3.1
 	golang.org/x/sys v0.49.0
@@ -15,8 +16,6 @@ require (
 
 require (
 	github.com/coredns/caddy v1.1.4 // indirect
-	github.com/flynn/go-shlex v0.0.0-20150515145356-3f9db97f8568 // indirect
-	github.com/google/go-cmp v0.7.0 // indirect
 	github.com/spf13/pflag v1.0.9 // indirect
 )
 
