@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/miekg/dns"
 
@@ -23,7 +22,6 @@ type Etcd struct {
 	through []message.Name
 	store   store
 	places  chan bool // holds a token for each query that reads etcd
-	log     *slog.Logger
 }
 
 type zone struct {
@@ -40,10 +38,10 @@ var errFull = errors.New("too many queries are waiting for etcd")
 
 // New makes the directive ready to start.
 func New(o Options, e env.Env) (*Etcd, error) {
-	return newEtcd(o, e, &client{options: o, log: e.Log})
+	return newEtcd(o, &client{options: o, log: e.Log})
 }
 
-func newEtcd(o Options, e env.Env, s store) (*Etcd, error) {
+func newEtcd(o Options, s store) (*Etcd, error) {
 	names, err := parseNames(o.Zones)
 	if err != nil {
 		return nil, err
@@ -52,7 +50,7 @@ func newEtcd(o Options, e env.Env, s store) (*Etcd, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Etcd{options: o, through: through, store: s, places: make(chan bool, maxReading), log: e.Log}
+	d := &Etcd{options: o, through: through, store: s, places: make(chan bool, maxReading)}
 	for _, name := range names {
 		d.zones = append(d.zones, zone{name, name.String()})
 	}
@@ -73,19 +71,10 @@ func parseNames(zones config.Zones) ([]message.Name, error) {
 
 // Start connects to etcd. It does not wait for one that is away, but returns an error where that does not accept the
 // credentials.
-func (e *Etcd) Start(ctx context.Context) error {
-	if s, ok := e.store.(*client); ok {
-		return s.start(ctx)
-	}
-	return nil
-}
+func (e *Etcd) Start(ctx context.Context) error { return e.store.start(ctx) }
 
 // Stop ends the connection.
-func (e *Etcd) Stop() {
-	if s, ok := e.store.(*client); ok {
-		s.stop()
-	}
-}
+func (e *Etcd) Stop() { e.store.stop() }
 
 // Serve implements the step: a query in the zones is answered off the socket loop, as etcd has to be asked for all but SOA;
 // one outside goes on.

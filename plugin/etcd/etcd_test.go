@@ -10,7 +10,6 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/waypost/waypost/journal"
 	"github.com/waypost/waypost/message"
 	"github.com/waypost/waypost/plugin/plugintest"
 )
@@ -22,6 +21,10 @@ type shelf struct {
 	err    error
 	asked  []string
 }
+
+func (*shelf) start(context.Context) error { return nil }
+
+func (*shelf) stop() {}
 
 func (s *shelf) get(_ context.Context, key string, prefix bool) ([]entry, error) {
 	s.asked = append(s.asked, key)
@@ -86,8 +89,7 @@ func start(t testing.TB, lines string, s store) *Etcd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, _ := plugintest.Env(t, "etcd", journal.Text)
-	step, err := newEtcd(o, e, s)
+	step, err := newEtcd(o, s)
 	if err != nil {
 		t.Fatal(err)
 	}

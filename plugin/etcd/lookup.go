@@ -13,6 +13,8 @@ import (
 
 // store is where the records are: etcd, or in tests a map.
 type store interface {
+	start(ctx context.Context) error
+	stop()
 	// get returns the value of a key, or those of all keys that begin with it, in their order.
 	get(ctx context.Context, key string, prefix bool) ([]entry, error)
 	// remaining is how many seconds of a lease are left, 0 where it has ended.
