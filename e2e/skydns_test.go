@@ -13,7 +13,7 @@ import (
 var skydnsValues = map[string]string{
 	"www/1a2b3c4d": `{"host":"192.0.2.1","ttl":60,"targetstrip":1}`, "www/5e6f7a8b": `{"host":"192.0.2.2","targetstrip":1}`,
 	"www/9c0d1e2f": `{"host":"2001:db8::1","ttl":1,"targetstrip":1}`, "www/txt": `{"text":"heritage=external-dns,external-dns/owner=me","targetstrip":1}`,
-	"plain": `{"host":"192.0.2.3"}`, "plain6": `{"host":"2001:db8::3","ttl":4294967295}`, "both": `{"host":"192.0.2.4","text":"both"}`,
+	"plain": `{"host":"192.0.2.3"}`, "plain6": `{"host":"2001:db8::3","ttl":2147483647}`, "both": `{"host":"192.0.2.4","text":"both"}`,
 	"named-text": `{"host":"www.ZONE","text":"named"}`, "only-text": `{"text":"alone","ttl":30}`, "empty": `{}`, "null": `null`,
 	"hidden": `{"host":"192.0.2.5"}`, "hidden/below": `{"host":"192.0.2.6"}`, "hid": `{"host":"192.0.2.7"}`,
 	"same/a": `{"host":"192.0.2.8","ttl":10}`, "same/b": `{"host":"192.0.2.8","ttl":20}`, "same/c": `{"text":"twice"}`, "same/d": `{"text":"twice","ttl":5}`,
@@ -46,7 +46,7 @@ var skydnsValues = map[string]string{
 	"broken": `{"host":`, "broken-below/a": `{"host":"192.0.2.39"}`, "broken-below/b": `no JSON`, "wrong-type": `{"host":"192.0.2.40","port":"80"}`, "wrong-ttl": `{"host":"192.0.2.41","ttl":-1}`,
 	"extra": `{"HOST":"192.0.2.42","unknown":{"a":[1]}}`, "escaped": `{"host":"192.0.2.43","text":"a\\b \"c\" \u00e9 \u0001"}`, "text-escapes": `{"text":"a\\b \\065 \"c\" \u00e9 \u0001"}`,
 	"host-odd": `{"host":"under_score.ZONE"}`, "host-space": `{"host":"a b.out.example"}`, "host-utf8": `{"host":"\u00e9.out.example"}`, "v4-mapped": `{"host":"::ffff:192.0.2.44"}`, "zeros": `{"host":"192.0.2.044"}`,
-	"slash/": `{"host":"192.0.2.45"}`, "slashes//x": `{"host":"192.0.2.46"}`, "UPPER": `{"host":"192.0.2.47"}`, "dot.ted": `{"host":"192.0.2.48"}`,
+	"slash/": `{"host":"192.0.2.45"}`, "UPPER": `{"host":"192.0.2.47"}`, "dot.ted": `{"host":"192.0.2.48"}`,
 }
 
 // skydns are the records of a zone, by key below a path, with long texts, a chain of aliases and many addresses.
