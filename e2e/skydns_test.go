@@ -11,42 +11,42 @@ import (
 // skydnsValues are SkyDNS records: by name relative to a zone, with ZONE for that, the values. A name's labels stand in the
 // order of keys, the last first. Most are as external-dns writes them, some are wrong in one way or another.
 var skydnsValues = map[string]string{
-	"www/1a2b3c4d": `{"host":"192.0.2.1","ttl":60,"targetstrip":1}`, "www/5e6f7a8b": `{"host":"192.0.2.2","targetstrip":1}`,
+	"www/1a2b3c4d": `{"host":"203.0.113.1","ttl":60,"targetstrip":1}`, "www/5e6f7a8b": `{"host":"203.0.113.2","targetstrip":1}`,
 	"www/9c0d1e2f": `{"host":"2001:db8::1","ttl":1,"targetstrip":1}`, "www/txt": `{"text":"heritage=external-dns,external-dns/owner=me","targetstrip":1}`,
-	"plain": `{"host":"192.0.2.3"}`, "plain6": `{"host":"2001:db8::3","ttl":2147483647}`, "both": `{"host":"192.0.2.4","text":"both"}`,
+	"plain": `{"host":"203.0.113.3"}`, "plain6": `{"host":"2001:db8::3","ttl":2147483647}`, "both": `{"host":"203.0.113.4","text":"both"}`,
 	"named-text": `{"host":"www.ZONE","text":"named"}`, "only-text": `{"text":"alone","ttl":30}`, "empty": `{}`, "null": `null`,
-	"hidden": `{"host":"192.0.2.5"}`, "hidden/below": `{"host":"192.0.2.6"}`, "hid": `{"host":"192.0.2.7"}`,
-	"same/a": `{"host":"192.0.2.8","ttl":10}`, "same/b": `{"host":"192.0.2.8","ttl":20}`, "same/c": `{"text":"twice"}`, "same/d": `{"text":"twice","ttl":5}`,
-	"deep/a/b/c/d/e": `{"host":"192.0.2.9"}`, "deep/a/b/c": `{"host":"192.0.2.10"}`, "deep/x": `{"text":"deep"}`,
+	"hidden": `{"host":"203.0.113.5"}`, "hidden/below": `{"host":"203.0.113.6"}`, "hid": `{"host":"203.0.113.7"}`,
+	"same/a": `{"host":"203.0.113.8","ttl":10}`, "same/b": `{"host":"203.0.113.8","ttl":20}`, "same/c": `{"text":"twice"}`, "same/d": `{"text":"twice","ttl":5}`,
+	"deep/a/b/c/d/e": `{"host":"203.0.113.9"}`, "deep/a/b/c": `{"host":"203.0.113.10"}`, "deep/x": `{"text":"deep"}`,
 
 	"alias": `{"host":"plain.ZONE","ttl":40}`, "alias-case": `{"host":"PLAIN.Zone."}`, "alias-many": `{"host":"www.ZONE"}`, "alias-below/x": `{"host":"plain.ZONE"}`,
-	"alias-mixed/a": `{"host":"plain.ZONE"}`, "alias-mixed/b": `{"host":"192.0.2.11"}`, "alias-none": `{"host":"nosuch.ZONE"}`, "alias-self": `{"host":"alias-self.ZONE"}`,
+	"alias-mixed/a": `{"host":"plain.ZONE"}`, "alias-mixed/b": `{"host":"203.0.113.11"}`, "alias-none": `{"host":"nosuch.ZONE"}`, "alias-self": `{"host":"alias-self.ZONE"}`,
 	"alias-down": `{"host":"x.alias-down.ZONE"}`, "alias-text": `{"host":"only-text.ZONE"}`, "alias-apex": `{"host":"ZONE"}`, "alias-wild": `{"host":"*.deep.ZONE"}`,
 	"alias-broken": `{"host":"broken.ZONE"}`, "circle-1": `{"host":"circle-2.ZONE"}`, "circle-2": `{"host":"circle-1.ZONE"}`,
 	"out": `{"host":"www.out.example"}`, "out-alias": `{"host":"alias.out.example"}`, "out-none": `{"host":"nosuch.out.example"}`, "out-nowhere": `{"host":"www.example.invalid"}`,
-	"out-mixed/a": `{"host":"www.out.example"}`, "out-mixed/b": `{"host":"192.0.2.12"}`, "out-mixed/c": `{"host":"plain.ZONE"}`, "out-loop": `{"host":"back.out.example"}`,
+	"out-mixed/a": `{"host":"www.out.example"}`, "out-mixed/b": `{"host":"203.0.113.12"}`, "out-mixed/c": `{"host":"plain.ZONE"}`, "out-loop": `{"host":"back.out.example"}`,
 
-	"_tcp/_http/a": `{"host":"192.0.2.13","port":80,"priority":10,"weight":1}`, "_tcp/_http/b": `{"host":"192.0.2.14","port":80,"priority":10,"weight":3}`,
-	"_tcp/_http/c": `{"host":"192.0.2.15","port":8080,"priority":20}`, "_tcp/_http/d": `{"host":"www.ZONE","port":81,"priority":30,"weight":7}`,
+	"_tcp/_http/a": `{"host":"203.0.113.13","port":80,"priority":10,"weight":1}`, "_tcp/_http/b": `{"host":"203.0.113.14","port":80,"priority":10,"weight":3}`,
+	"_tcp/_http/c": `{"host":"203.0.113.15","port":8080,"priority":20}`, "_tcp/_http/d": `{"host":"www.ZONE","port":81,"priority":30,"weight":7}`,
 	"_tcp/_http/e": `{"host":"www.ZONE","port":82,"priority":30}`, "_tcp/_http/f": `{"host":"www.out.example","port":83,"priority":65535,"weight":65535}`,
-	"_tcp/_http/g": `{"host":"192.0.2.16","port":-1}`, "_tcp/_http/h": `{"host":"2001:db8::16","port":84,"targetstrip":1}`,
-	"_tcp/_odd/a": `{"host":"192.0.2.17","port":70000,"priority":70000,"weight":1}`, "_tcp/_odd/b": `{"host":"192.0.2.18","port":1,"priority":70000,"weight":999}`,
-	"_tcp/_strip/a/b/c": `{"host":"192.0.2.19","port":1,"targetstrip":2}`, "_tcp/_strip/d": `{"host":"a.b.www.ZONE","port":1,"targetstrip":2}`, "_tcp/_strip/e": `{"host":"192.0.2.20","port":1,"targetstrip":40}`,
-	"mx/a": `{"host":"192.0.2.21","mail":true,"priority":5}`, "mx/b": `{"host":"www.ZONE","mail":true}`, "mx/c": `{"host":"www.out.example","mail":true,"priority":50}`,
-	"mx/d": `{"host":"192.0.2.22"}`, "mx/e": `{"host":"192.0.2.23","mail":true,"targetstrip":1}`, "mx/f": `{"host":"alias.ZONE","mail":true,"text":"and text"}`,
+	"_tcp/_http/g": `{"host":"203.0.113.16","port":-1}`, "_tcp/_http/h": `{"host":"2001:db8::16","port":84,"targetstrip":1}`,
+	"_tcp/_odd/a": `{"host":"203.0.113.17","port":70000,"priority":70000,"weight":1}`, "_tcp/_odd/b": `{"host":"203.0.113.18","port":1,"priority":70000,"weight":999}`,
+	"_tcp/_strip/a/b/c": `{"host":"203.0.113.19","port":1,"targetstrip":2}`, "_tcp/_strip/d": `{"host":"a.b.www.ZONE","port":1,"targetstrip":2}`, "_tcp/_strip/e": `{"host":"203.0.113.20","port":1,"targetstrip":40}`,
+	"mx/a": `{"host":"203.0.113.21","mail":true,"priority":5}`, "mx/b": `{"host":"www.ZONE","mail":true}`, "mx/c": `{"host":"www.out.example","mail":true,"priority":50}`,
+	"mx/d": `{"host":"203.0.113.22"}`, "mx/e": `{"host":"203.0.113.23","mail":true,"targetstrip":1}`, "mx/f": `{"host":"alias.ZONE","mail":true,"text":"and text"}`,
 
-	"g/a": `{"host":"192.0.2.24","group":"g1"}`, "g/b": `{"host":"192.0.2.25","group":"g1"}`, "g/c/d": `{"host":"192.0.2.26","group":"g2"}`, "g/e": `{"host":"192.0.2.27"}`,
-	"g-differ/a": `{"host":"192.0.2.28","group":"g1"}`, "g-differ/b": `{"host":"192.0.2.29","group":"g2"}`, "g-late/a/b": `{"host":"192.0.2.30","group":"g1"}`, "g-late/c": `{"host":"192.0.2.31","group":"g2"}`,
-	"g-none/a/b": `{"host":"192.0.2.32","group":"g1"}`, "g-none/c": `{"host":"192.0.2.33"}`, "g-none/d/e": `{"host":"192.0.2.34","group":"g2"}`,
+	"g/a": `{"host":"203.0.113.24","group":"g1"}`, "g/b": `{"host":"203.0.113.25","group":"g1"}`, "g/c/d": `{"host":"203.0.113.26","group":"g2"}`, "g/e": `{"host":"203.0.113.27"}`,
+	"g-differ/a": `{"host":"203.0.113.28","group":"g1"}`, "g-differ/b": `{"host":"203.0.113.29","group":"g2"}`, "g-late/a/b": `{"host":"203.0.113.30","group":"g1"}`, "g-late/c": `{"host":"203.0.113.31","group":"g2"}`,
+	"g-none/a/b": `{"host":"203.0.113.32","group":"g1"}`, "g-none/c": `{"host":"203.0.113.33"}`, "g-none/d/e": `{"host":"203.0.113.34","group":"g2"}`,
 
-	"wild/*": `{"host":"192.0.2.35"}`, "east/prod/a": `{"host":"192.0.2.36"}`, "east/test/b": `{"host":"192.0.2.37"}`, "west/prod/c": `{"host":"192.0.2.38"}`,
-	"dns/ns/n1": `{"host":"192.0.2.53"}`, "dns/ns/n2": `{"host":"2001:db8::53","ttl":5}`, "dns/ns/n3": `{"host":"192.0.2.54","targetstrip":1}`, "dns/ns/n4": `{"host":"192.0.2.55","targetstrip":1}`,
-	"dns/apex/x1": `{"host":"192.0.2.80","ttl":60}`, "dns/apex/x2": `{"host":"2001:db8::80"}`, "dns/apex/x3": `{"host":"alias.ZONE"}`,
+	"wild/*": `{"host":"203.0.113.35"}`, "east/prod/a": `{"host":"203.0.113.36"}`, "east/test/b": `{"host":"203.0.113.37"}`, "west/prod/c": `{"host":"203.0.113.38"}`,
+	"dns/ns/n1": `{"host":"203.0.113.53"}`, "dns/ns/n2": `{"host":"2001:db8::53","ttl":5}`, "dns/ns/n3": `{"host":"203.0.113.54","targetstrip":1}`, "dns/ns/n4": `{"host":"203.0.113.55","targetstrip":1}`,
+	"dns/apex/x1": `{"host":"203.0.113.80","ttl":60}`, "dns/apex/x2": `{"host":"2001:db8::80"}`, "dns/apex/x3": `{"host":"alias.ZONE"}`,
 
-	"broken": `{"host":`, "broken-below/a": `{"host":"192.0.2.39"}`, "broken-below/b": `no JSON`, "wrong-type": `{"host":"192.0.2.40","port":"80"}`, "wrong-ttl": `{"host":"192.0.2.41","ttl":-1}`,
-	"extra": `{"HOST":"192.0.2.42","unknown":{"a":[1]}}`, "escaped": `{"host":"192.0.2.43","text":"a\\b \"c\" \u00e9 \u0001"}`, "text-escapes": `{"text":"a\\b \\065 \"c\" \u00e9 \u0001"}`,
-	"host-odd": `{"host":"under_score.ZONE"}`, "host-space": `{"host":"a b.out.example"}`, "host-utf8": `{"host":"\u00e9.out.example"}`, "v4-mapped": `{"host":"::ffff:192.0.2.44"}`, "zeros": `{"host":"192.0.2.044"}`,
-	"slash/": `{"host":"192.0.2.45"}`, "UPPER": `{"host":"192.0.2.47"}`, "dot.ted": `{"host":"192.0.2.48"}`,
+	"broken": `{"host":`, "broken-below/a": `{"host":"203.0.113.39"}`, "broken-below/b": `no JSON`, "wrong-type": `{"host":"203.0.113.40","port":"80"}`, "wrong-ttl": `{"host":"203.0.113.41","ttl":-1}`,
+	"extra": `{"HOST":"203.0.113.42","unknown":{"a":[1]}}`, "escaped": `{"host":"203.0.113.43","text":"a\\b \"c\" \u00e9 \u0001"}`, "text-escapes": `{"text":"a\\b \\065 \"c\" \u00e9 \u0001"}`,
+	"host-odd": `{"host":"under_score.ZONE"}`, "host-space": `{"host":"a b.out.example"}`, "host-utf8": `{"host":"\u00e9.out.example"}`, "v4-mapped": `{"host":"::ffff:203.0.113.44"}`, "zeros": `{"host":"203.0.113.044"}`,
+	"slash/": `{"host":"203.0.113.45"}`, "UPPER": `{"host":"203.0.113.47"}`, "dot.ted": `{"host":"203.0.113.48"}`,
 }
 
 // skydns are the records of a zone, by key below a path, with long texts, a chain of aliases and many addresses.
@@ -61,7 +61,7 @@ func skydns(path, zone string) map[string][]byte {
 	for i := range 14 {
 		all[fmt.Sprintf("chain-%d", i)] = fmt.Sprintf(`{"host":"chain-%d.ZONE"}`, i+1)
 	}
-	all["chain-14"] = `{"host":"192.0.2.49"}`
+	all["chain-14"] = `{"host":"203.0.113.49"}`
 	for i := range 120 {
 		all[fmt.Sprintf("many/%d", i)] = fmt.Sprintf(`{"host":"198.51.100.%d","port":%d}`, i, i)
 	}
