@@ -186,23 +186,25 @@ func (l *Lab) again(t *testing.T, r *Router, o plan.Options) *Router {
 func TestSessionAffinityEnds(t *testing.T) {
 	l := theLab(t)
 	r := l.router(t, plan.Options{Pods: pods()})
-	web := service("web", func(s *cluster.Service) { s.Routing.AffinitySeconds = 1 })
+	web := service("web", func(s *cluster.Service) { s.Routing.AffinitySeconds = 2 })
 	if err := r.Set(append(with(web, "b", "c"), world()...)...); err != nil {
 		t.Fatal(err)
 	}
 	to := netip.AddrPortFrom(address("web", 0), 80)
-	first := l.A.Ask(cluster.TCP, to, Patience)
-	if !strings.Contains(l.Node1.nft(t, "list", "set", "ip", "waypost", "affinity"), addresses["a"][0]) {
-		t.Fatal("the client is not remembered")
+	remembered := func() bool {
+		return strings.Contains(l.Node1.nft(t, "list", "set", "ip", "waypost", "affinity"), addresses["a"][0])
 	}
-	l.eventually(t, 5*time.Second, "the client is forgotten", func() bool {
-		return !strings.Contains(l.Node1.nft(t, "list", "set", "ip", "waypost", "affinity"), addresses["a"][0])
+	forgotten := func() bool { return !remembered() }
+	first := ""
+	const patience = 30 * time.Second // a slow machine may list the set when it is too late
+	l.eventually(t, patience, "the client is remembered", func() bool {
+		first = l.A.Ask(cluster.TCP, to, Patience)
+		return remembered()
 	})
+	l.eventually(t, patience, "the client is forgotten", forgotten)
 	other := false
 	for range enough {
-		l.eventually(t, 5*time.Second, "the client is forgotten again", func() bool {
-			return !strings.Contains(l.Node1.nft(t, "list", "set", "ip", "waypost", "affinity"), addresses["a"][0])
-		})
+		l.eventually(t, patience, "the client is forgotten again", forgotten)
 		if l.A.Ask(cluster.TCP, to, Patience) != first {
 			other = true
 			break
