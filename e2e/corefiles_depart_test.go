@@ -104,6 +104,16 @@ func (f *corefile) oddWants(r *reply) ([]want, error) {
 			}
 			list = append(list, a)
 		}
+		if r.Type == dns.TypeAAAA && strings.Contains(f.text, "dns64") { // which asks for A without recursion then, too
+			ipv4 := r.OfType(dns.TypeA)
+			embedded, err := f.passedOn(r, &ipv4)
+			if err != nil {
+				return nil, err
+			}
+			a = list[1].Clone()
+			a.Rcode, a.Flags, a.Sections = embedded.Rcode, embedded.Flags, embedded.Sections
+			list = append(list, a)
+		}
 	}
 	var wants []want
 	for _, a := range list {

@@ -128,7 +128,7 @@ var named = []uint16{dns.TypeCNAME, dns.TypeNS, dns.TypeMX, dns.TypeSOA, dns.Typ
 func fold(records []compare.Record) {
 	for i := range records {
 		records[i].Owner = strings.ToLower(records[i].Owner)
-		if slices.Contains(named, records[i].Type) || strings.Contains(records[i].Data, `\# `) { // whose text begins with its owner
+		if slices.Contains(named, records[i].Type) {
 			records[i].Data = strings.ToLower(records[i].Data)
 		}
 	}

@@ -120,7 +120,11 @@ func record(rr dns.RR) Record {
 	if soa, ok := rr.(*dns.SOA); ok {
 		soa.Serial = min(soa.Serial, 1)
 	}
-	return Record{Owner: h.Name, TTL: h.Ttl, Type: h.Rrtype, Data: strings.TrimPrefix(rr.String(), h.String())}
+	data := strings.TrimPrefix(rr.String(), h.String())
+	if _, unknown := rr.(*dns.RFC3597); unknown { // whose text begins with a header of another form
+		data = data[strings.Index(data, `\# `):]
+	}
+	return Record{Owner: h.Name, TTL: h.Ttl, Type: h.Rrtype, Data: data}
 }
 
 // Clone returns a copy that can be changed.

@@ -25,10 +25,19 @@ func (q Question) WithBits(set func(bits uint16) uint16) Question {
 }
 
 // InClass returns the question with another class.
-func (q Question) InClass(class uint16) Question {
+func (q Question) InClass(class uint16) Question { return q.behindName(2, class) }
+
+// OfType returns the question with another type.
+func (q Question) OfType(qtype uint16) Question {
+	q.Type = qtype
+	return q.behindName(0, qtype)
+}
+
+// behindName returns the question with another number at an offset from the end of its name.
+func (q Question) behindName(offset int, number uint16) Question {
 	packet := append([]byte(nil), q.Packet...)
 	if _, end, err := dns.UnpackDomainName(packet, 12); err == nil {
-		binary.BigEndian.PutUint16(packet[end+2:], class)
+		binary.BigEndian.PutUint16(packet[end+offset:], number)
 	}
 	q.Packet = packet
 	return q
