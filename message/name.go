@@ -1,6 +1,7 @@
 package message
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -113,6 +114,22 @@ func lower(c byte) byte {
 		return c + 'a' - 'A'
 	}
 	return c
+}
+
+// lowerName writes a name in wire form into another of its length, in lower case; bytes that say how long a label is are
+// below 'A'. It takes eight bytes at a time: whether a byte is at least 'A', or above 'Z', carries into its highest bit.
+func lowerName(lowered, name []byte) {
+	const each = 0x0101010101010101 // times a byte: eight of them
+	i := 0
+	for ; i+8 <= len(name); i += 8 {
+		word := binary.LittleEndian.Uint64(name[i:])
+		low := word & (each * 0x7F)
+		upper := (low + each*(0x80-'A')) &^ (low + each*(0x7F-'Z')) &^ word & (each * 0x80)
+		binary.LittleEndian.PutUint64(lowered[i:], word|upper>>2)
+	}
+	for ; i < len(name); i++ {
+		lowered[i] = lower(name[i])
+	}
 }
 
 // String is the name in presentation form with a final dot, as dig prints it.

@@ -100,3 +100,31 @@ func FuzzPackName(f *testing.F) {
 		}
 	})
 }
+
+// TestLowerName holds eight bytes at a time against one at a time: every byte at every place among the eight, between
+// neighbours that a carry would reach.
+func TestLowerName(t *testing.T) {
+	for _, around := range []byte{0, 'A', 'Z', 0xFF} {
+		for at := range 19 { // two words and what is left
+			for c := range 256 {
+				name := bytes.Repeat([]byte{around}, 19)
+				name[at] = byte(c)
+				got, want := make([]byte, len(name)), make([]byte, len(name))
+				for i, b := range name {
+					want[i] = lower(b)
+				}
+				if lowerName(got, name); !bytes.Equal(got, want) {
+					t.Fatalf("%q becomes %q, want %q", name, got, want)
+				}
+			}
+		}
+	}
+}
+
+func BenchmarkLowerName(b *testing.B) {
+	name := []byte("\x0Cservice-1234\x05ns-34\x03svc\x07cluster\x05local\x00")
+	lowered := make([]byte, len(name))
+	for b.Loop() {
+		lowerName(lowered, name)
+	}
+}

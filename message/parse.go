@@ -99,8 +99,9 @@ func (q *Query) parseName(packet []byte) (int, bool) {
 		switch {
 		case c == 0:
 			q.starts[count] = uint8(n)
-			q.asked[n], q.lower[n] = 0, 0
+			q.asked[n] = 0
 			q.nameLen, q.labels = uint8(n+1), uint8(count)
+			lowerName(q.lower[:n+1], q.asked[:n+1])
 			if pointers == 0 {
 				end = off + 1
 			}
@@ -111,10 +112,7 @@ func (q *Query) parseName(packet []byte) (int, bool) {
 			}
 			q.starts[count] = uint8(n)
 			count++
-			q.asked[n], q.lower[n] = byte(c), byte(c)
-			for i, b := range packet[off+1 : off+1+c] {
-				q.asked[n+1+i], q.lower[n+1+i] = b, lower(b)
-			}
+			copy(q.asked[n:], packet[off:off+1+c])
 			n += c + 1
 			off += c + 1
 		case c >= 0xC0 && off+1 < len(packet):

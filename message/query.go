@@ -146,7 +146,5 @@ func (q *Query) setName(name []byte) {
 		}
 		q.labels++
 	}
-	for i, b := range q.asked[:n] {
-		q.lower[i] = lower(b)
-	}
+	lowerName(q.lower[:n], q.asked[:n])
 }
