@@ -107,13 +107,16 @@ func (in *inbox) from(i int) netip.AddrPort {
 
 // to is the address that datagram i was sent to: bound, if the socket is bound to one. The answer will leave from there.
 func (in *inbox) to(i int, bound netip.AddrPort) netip.AddrPort {
-	if in.headers[i].Control == nil {
+	h := &in.headers[i]
+	if h.Control == nil {
 		return bound
 	}
-	if addr, ok := in.control[i].turn(int(in.headers[i].Controllen)); ok {
-		return netip.AddrPortFrom(addr, bound.Port())
+	addr, n := in.control[i].turn(int(h.Controllen))
+	if n == 0 {
+		return bound
 	}
-	return bound
+	h.SetControllen(n)
+	return netip.AddrPortFrom(addr, bound.Port())
 }
 
 // keep copies who sent datagram i, and to what address, so that an answer can follow later.

@@ -132,19 +132,23 @@ func TestTurn(t *testing.T) {
 		{unix.IPPROTO_IP, unix.IP_TTL, "40000000", "none 40000000"},
 	} {
 		a, n := cmsg(tt.level, tt.kind, wiretest.Bytes(t, tt.data))
-		addr, ok := a.turn(n)
+		addr, length := a.turn((n + 7) &^ 7)
+		ok := length > 0
 		var wantAddr, wantData string
 		fmt.Sscan(tt.want, &wantAddr)
 		wantData = tt.want[len(wantAddr)+1:]
 		if ok != (wantAddr != "none") || ok && addr != netip.MustParseAddr(wantAddr) {
 			t.Errorf("%s: address %v, want %s", tt.data, addr, wantAddr)
 		}
+		if ok && length != n {
+			t.Errorf("%s: answered with %d bytes, want %d", tt.data, length, n)
+		}
 		if got, want := wiretest.Text(a[unix.SizeofCmsghdr:n]), wiretest.Text(wiretest.Bytes(t, wantData)); got != want {
 			t.Errorf("%s: answered with %s, want %s", tt.data, got, want)
 		}
 	}
 	var a ancillary
-	if _, ok := a.turn(0); ok {
+	if _, n := a.turn(0); n > 0 {
 		t.Error("an address without a control message")
 	}
 }
