@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/waypost/waypost/cluster"
 	"github.com/waypost/waypost/message"
@@ -13,7 +14,7 @@ import (
 // entry is all that is known under one "service.namespace": the Service or ServiceImport and its slices, either of which
 // may come first, and the answers compiled of them. It never changes once it is in a Zone.
 type entry struct {
-	key     string // that of id, at hand for lookups
+	key     string // that of id, at hand for lookups: see pack
 	kind    kind
 	exists  bool       // the Service's own name does
 	uniform bool       // all slices with ready endpoints have the same ports
@@ -116,6 +117,7 @@ func (e *entry) compile(p *plan) {
 	e.exists = e.exists || e.kind == clusterIP && len(e.ownPorts()) > 0
 	all := gather(p, e, selection{})
 	e.a, e.aaaa, e.srv = all.a, all.aaaa, all.srv
+	e.pack()
 	for _, port := range e.namedPorts() {
 		of := gather(p, e, selection{port: []byte(strings.ToLower(port.Name)), protocol: []byte(port.Protocol.String())})
 		set := of.srv
@@ -124,6 +126,15 @@ func (e *entry) compile(p *plan) {
 		}
 		e.ports = append(e.ports, portSRV{port.Name, port.Protocol, set})
 	}
+}
+
+// pack puts the key and the addresses into one piece of memory: a lookup has compared the key when it copies the addresses,
+// and among many Services each piece of memory is a wait for the cache.
+func (e *entry) pack() {
+	block := slices.Concat([]byte(e.key), e.a, e.aaaa)
+	keyLen, aLen := len(e.key), len(e.a)
+	e.key = unsafe.String(&block[0], keyLen)
+	e.a, e.aaaa = block[keyLen:keyLen+aLen:keyLen+aLen], block[keyLen+aLen:]
 }
 
 func (e *entry) classify() (kind, []byte) {

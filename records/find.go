@@ -219,6 +219,9 @@ func (e *entry) is(p *plan, l labelRef, sel *selection) bool {
 
 // slicePort reports whether a slice with ready endpoints has a selected port.
 func (e *entry) slicePort(sel *selection) bool {
+	if set, ok := e.portSRV(sel); ok && len(set.records) > 0 { // which are of such slices
+		return true
+	}
 	for _, s := range e.slices {
 		for _, port := range portsOf(s) {
 			if sel.takes(port) && slices.ContainsFunc(s.Endpoints, isReady) {

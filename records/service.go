@@ -26,7 +26,9 @@ func (z *Zone) writeService(q *message.Query, r *message.Reply, owner int, zone 
 	default:
 		set, srv := e.compiled(z.plan, f, q.Type)
 		r.Addresses(message.Answer, owner, set)
-		srv.write(r, owner, z.targets(q, zone, e), z.plan.TTL)
+		if len(srv.records) > 0 { // e.id need not come into the cache for anything else
+			srv.write(r, owner, z.targets(q, zone, e), z.plan.TTL)
+		}
 	}
 	return nil
 }
@@ -42,11 +44,9 @@ func (e *entry) compiled(p *plan, f *found, typ message.Type) ([]byte, srvSet) {
 	switch {
 	case typ == message.TypeSRV && f.exact:
 		return nil, e.srv
-	case typ == message.TypeSRV && len(f.sel.port) > 0 && len(f.sel.protocol) > 0:
-		for i := range e.ports {
-			if port := &e.ports[i]; foldEqual(f.sel.port, port.name) && string(f.sel.protocol) == port.protocol.String() {
-				return nil, port.set
-			}
+	case typ == message.TypeSRV:
+		if set, ok := e.portSRV(&f.sel); ok {
+			return nil, set
 		}
 	case typ == message.TypeA && whole:
 		return e.a, srvSet{}
@@ -61,6 +61,19 @@ func (e *entry) compiled(p *plan, f *found, typ message.Type) ([]byte, srvSet) {
 		return found.aaaa, srvSet{}
 	}
 	return nil, found.srv
+}
+
+// portSRV is the compiled answer for a port that is selected by name and protocol.
+func (e *entry) portSRV(sel *selection) (srvSet, bool) {
+	if len(sel.port) == 0 || len(sel.protocol) == 0 {
+		return srvSet{}, false
+	}
+	for i := range e.ports {
+		if port := &e.ports[i]; foldEqual(sel.port, port.name) && string(sel.protocol) == port.protocol.String() {
+			return port.set, true
+		}
+	}
+	return srvSet{}, false
 }
 
 // writeEndpoint answers the name of one endpoint, the hot path of StatefulSets, without gathering.

@@ -221,7 +221,7 @@ func (w *writer) edit(imported bool, namespace, name string) *entry {
 	}
 	e := &entry{key: id.key, id: id}
 	if old := w.table(imported).get([]byte(id.key)); old != nil {
-		*e = entry{key: old.key, id: old.id, service: old.service, imported: old.imported, slices: slices.Clone(old.slices)}
+		*e = entry{key: old.id.key, id: old.id, service: old.service, imported: old.imported, slices: slices.Clone(old.slices)}
 	}
 	w.dirty[key] = e
 	return e

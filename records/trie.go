@@ -37,6 +37,7 @@ type trieNode[V keyed] struct {
 type trieSlot[V keyed] struct {
 	child *trieNode[V]
 	value V
+	tag   uint32 // of the value's hash: most keys that are not there end here, and no value comes into the cache for them
 }
 
 // Each level takes trieBits of the 64-bit hash, as long as there are some left.
@@ -44,6 +45,8 @@ const (
 	trieBits  = 5
 	trieDepth = 65 // where the shift has got to when none are
 )
+
+func tagOf(hash uint64) uint32 { return uint32(hash >> 32) }
 
 func slotOf(hash uint64) uint32 { return uint32(1) << (hash & (1<<trieBits - 1)) }
 
@@ -53,6 +56,7 @@ func (n *trieNode[V]) index(bit uint32) int { return bits.OnesCount32(n.bitmap &
 func (t *trie[V]) get(key []byte) V {
 	var none V
 	hash := maphash.Bytes(hashSeed, key)
+	tag := tagOf(hash)
 	for n := t.root; n != nil; hash >>= trieBits {
 		bit := slotOf(hash)
 		if n.bitmap&bit == 0 {
@@ -60,7 +64,7 @@ func (t *trie[V]) get(key []byte) V {
 		}
 		slot := &n.slots[n.index(bit)]
 		if slot.child == nil {
-			if slot.value.name() == string(key) {
+			if slot.tag == tag && slot.value.name() == string(key) {
 				return slot.value
 			}
 			return none
@@ -99,7 +103,7 @@ func (t *trie[V]) insert(n *trieNode[V], generation, hash uint64, shift uint, va
 	i := n.index(bit)
 	if n.bitmap&bit == 0 {
 		n.bitmap |= bit
-		n.slots = slices.Insert(n.slots, i, trieSlot[V]{value: value})
+		n.slots = slices.Insert(n.slots, i, trieSlot[V]{value: value, tag: tagOf(maphash.String(hashSeed, value.name()))})
 		t.len++
 		return n
 	}
