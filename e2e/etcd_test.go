@@ -55,7 +55,7 @@ out.example {
 // etcdVariants are options of the etcd directive; ENDPOINT stands for where one is.
 var etcdVariants = []struct{ name, corefile string }{
 	{"plain", "example.org 192.0.2.0/24 {\n errors\n etcd {\n  endpoint ENDPOINT\n }\n}" + skydnsOthers},
-	{"fallthrough", ". {\n errors\n etcd example.org 2.0.192.in-addr.arpa {\n  endpoint http://127.0.0.1:9 ENDPOINT\n  fallthrough\n }\n template IN ANY {\n  rcode NXDOMAIN\n }\n}" + skydnsOthers},
+	{"fallthrough", ". {\n errors\n etcd example.org 2.0.192.in-addr.arpa {\n  endpoint http://127.0.0.1:9 ENDPOINT\n  fallthrough\n }\n}" + skydnsOthers},
 	{"another path", "example.org 192.0.2.0/24 {\n errors\n etcd {\n  endpoint ENDPOINT\n  path /other/path\n  fallthrough 2.0.192.in-addr.arpa\n  no_apex_fallback\n  min-lease-ttl 40\n  max-lease-ttl 50s\n }\n}" + skydnsOthers},
 	{"an apex without records", "org 192.0.2.0/24 {\n errors\n etcd {\n  endpoint ENDPOINT\n  upstream\n stubzones\n }\n}" + skydnsOthers},
 }
@@ -132,7 +132,9 @@ func compareEtcd(t *testing.T, s servers, questions []question.Question) {
 					t.Errorf("CoreDNS, asked %v: %v", r.Question, err)
 					r.coredns = &compare.Answer{None: true}
 				}
-				r.waypost, r.failed = exchange(waypost, r.Question)
+				if r.waypost, r.failed = exchange(waypost, r.Question); r.failed == nil {
+					cutAdditional(&r)
+				}
 				replies[i] = r
 			}
 		})
@@ -145,6 +147,24 @@ func compareEtcd(t *testing.T, s servers, questions []question.Question) {
 	t.Logf("%d questions, %d differ\n%v", v.asked, len(v.differences), v)
 	if len(v.differences) > 0 {
 		t.Errorf("%d of %d answers differ", len(v.differences), v.asked)
+	}
+}
+
+// cutAdditional leaves out of CoreDNS's answer the additional records that Waypost had no room for, as it does not compress
+// the targets of SRV records (RFC 2782).
+func cutAdditional(r *reply) {
+	var m dns.Msg
+	if r.TCP || m.Unpack(r.Packet) != nil {
+		return
+	}
+	limit := dns.MinMsgSize
+	if opt := m.IsEdns0(); opt != nil {
+		limit = max(limit, int(opt.UDPSize()))
+	}
+	const longest = 28 // an AAAA record with a compressed owner
+	want, got := &r.coredns.Sections[2], r.waypost.Sections[2]
+	if len(got) < len(*want) && r.waypost.Size+longest > limit {
+		*want = (*want)[:len(got)]
 	}
 }
 

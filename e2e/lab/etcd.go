@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -48,8 +49,14 @@ func (e *Etcd) Start(ctx context.Context, name string) (err error) {
 		return err
 	}
 	return e.poll(ctx, "wait for "+name, func() error {
-		var reply struct{}
-		return e.Call(ctx, "maintenance/status", "{}", &reply)
+		response, err := e.Client.Get(e.URL + "/health") // which asks for no user
+		if err == nil {
+			response.Body.Close()
+		}
+		if err == nil && response.StatusCode != http.StatusOK {
+			err = errors.New(response.Status)
+		}
+		return err
 	})
 }
 

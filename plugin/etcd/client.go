@@ -40,6 +40,9 @@ func (c *client) start(context.Context) error {
 	err := c.dial(running)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		close(c.done)
+		if err != nil {
+			end()
+		}
 		return err
 	}
 	c.log.Warn("starting server without etcd, which is away: " + err.Error())
