@@ -75,6 +75,10 @@ func TestKept(t *testing.T) {
     grpc . 127.0.0.1:2 {
         tls ` + filepath.Join(folder, "ca.pem") + `
     }
+    etcd example.net {
+        endpoint https://127.0.0.1:3
+        tls ` + filepath.Join(folder, "ca.pem") + `
+    }
     ready 127.0.0.1:0
     health 127.0.0.1:0
     prometheus 127.0.0.1:0
@@ -96,7 +100,7 @@ func TestKept(t *testing.T) {
     forward . 127.0.0.1:1
 }
 `
-	const all = "endpoint endpoint endpoint errors cache hosts kubernetes loop forward forward grpc"
+	const all = "endpoint endpoint endpoint errors cache hosts kubernetes etcd loop forward forward grpc"
 	without := func(names ...string) string {
 		return strings.Join(slices.DeleteFunc(strings.Fields(all), func(name string) bool { return slices.Contains(names, name) }), " ")
 	}
@@ -126,6 +130,8 @@ func TestKept(t *testing.T) {
 		},
 			without("cache", "kubernetes")},
 		{"a line of forward, which loop watches", replace(":1\n}", ":2\n}"), without("cache", "loop", "forward")},
+		{"what etcd says", replace("https://127.0.0.1:3", "https://127.0.0.1:4"), without("cache", "etcd")},
+		{"an etcd option that is the default", replace("        endpoint", "        path skydns\n        endpoint"), without("cache")},
 		{"what grpc says", replace("127.0.0.1:2 {", "127.0.0.1:3 {"), without("cache", "grpc")},
 		{"where grpc lets names fall through to", replace("    loop\n", "    whoami\n    loop\n"), without("cache", "grpc")},
 		{"loop is gone", replace("    loop\n", ""), without("cache", "loop", "forward")},
@@ -135,7 +141,7 @@ func TestKept(t *testing.T) {
 		{"the content of a file that is read once", func() string {
 			put("ca.pem", pem(other))
 			return common
-		}, without("loop", "forward", "grpc")},
+		}, without("etcd", "loop", "forward", "grpc")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			put("ca.pem", pem(authority))
