@@ -99,10 +99,15 @@ func (s *Setup) Retire(other *Setup) {
 	}
 }
 
-// serve has an endpoint answered by a handler. One that is open already changes over when the Setup becomes active. One
-// that cannot be opened keeps the Setup from starting, unless tolerate is told instead.
+// serve has an endpoint answered by a handler. Several directives that name one address and path share it. One that is open
+// already changes over when the Setup becomes active. One that cannot be opened keeps the Setup from starting, unless tolerate
+// is told instead.
 func (s *Setup) serve(address, path string, handler http.Handler, tolerate func(error)) *endpoint.Endpoint {
-	e, kept, _ := have(s, "endpoint "+path+" "+address, func() (*endpoint.Endpoint, error) { // which returns no error
+	key := "endpoint " + path + " " + address
+	if i := slices.IndexFunc(s.parts, func(p *part) bool { return p.key == key }); i >= 0 {
+		return s.parts[i].value.(*endpoint.Endpoint)
+	}
+	e, kept, _ := have(s, key, func() (*endpoint.Endpoint, error) { // which returns no error
 		return endpoint.New(address, path, handler), nil
 	})
 	if kept {
