@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/waypost/waypost/cluster"
 	"github.com/waypost/waypost/proxy"
 	"github.com/waypost/waypost/proxy/plan"
@@ -118,8 +120,17 @@ func (l *Lab) tell(t *testing.T, s story) {
 		if err := r.Set(append(s.objects, world()...)...); err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { l.forgetFlows(t) }) // a client may come by the port of one before it
 		l.check(t, s.asks)
 	})
+}
+
+// forgetFlows empties node-1's table of flows.
+func (l *Lab) forgetFlows(t *testing.T) {
+	t.Helper()
+	if err := l.Node1.Do(func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) }); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // router is a new one on node-1, whose routes go away with the test.

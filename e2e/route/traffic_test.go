@@ -167,9 +167,7 @@ func TestEndpointsAreEquallyLikely(t *testing.T) {
 // shares sends datagrams from as many ports and counts, by what the node remembers of them, where they were sent.
 func (l *Lab) shares(t *testing.T, to netip.AddrPort, datagrams int) map[string]int {
 	t.Helper()
-	if err := l.Node1.Do(func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) }); err != nil {
-		t.Fatal(err)
-	}
+	l.forgetFlows(t)
 	err := l.A.Do(func() error {
 		for range datagrams {
 			conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
