@@ -15,6 +15,7 @@ import (
 	"github.com/waypost/waypost/plugin/autopath"
 	"github.com/waypost/waypost/plugin/cache"
 	"github.com/waypost/waypost/plugin/env"
+	"github.com/waypost/waypost/plugin/forward"
 	"github.com/waypost/waypost/plugin/health"
 	"github.com/waypost/waypost/plugin/hosts"
 	"github.com/waypost/waypost/plugin/loop"
@@ -50,6 +51,9 @@ func NewCompiler(o Options) (*Compiler, error) {
 	}
 	c := &Compiler{options: o}
 	c.metrics = prometheus.New(c.env("prometheus"))
+	if _, err := forward.NewMetrics(c.env("forward")); err != nil {
+		return nil, err
+	}
 	if _, err := health.NewMetrics(c.env("health")); err != nil {
 		return nil, err
 	}

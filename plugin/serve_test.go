@@ -150,6 +150,26 @@ coredns_plugin_enabled{name="whoami",server="dns://127.0.0.1:0",view="",zone="ex
 	}
 }
 
+// TestIdleMetrics: what CoreDNS counts without labels is shown from the start, also of directives that the Corefile has not.
+func TestIdleMetrics(t *testing.T) {
+	metrics := free(t)
+	setup, _, err := compile(t, ".:0 {\nbind 127.0.0.1\nprometheus "+metrics+"\n}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served(t, setup)
+	page := fetch(t, "http://"+metrics+"/metrics")
+	for _, want := range []string{
+		"coredns_forward_healthcheck_broken_total 0", "coredns_forward_max_concurrent_rejects_total 0",
+		"coredns_health_request_duration_seconds_count 0", "coredns_health_request_failures_total 0", "coredns_hosts_reload_timestamp_seconds 0",
+		"coredns_local_localhost_requests_total 0", "coredns_panics_total 0", "coredns_reload_failed_total 0",
+	} {
+		if !strings.Contains(page, "\n"+want+"\n") {
+			t.Errorf("no %s in\n%s", want, page)
+		}
+	}
+}
+
 // TestEnd: from the moment the process is told to end /ready says so, while /health and the names go on.
 func TestEnd(t *testing.T) {
 	health, ready := free(t), free(t)

@@ -22,7 +22,7 @@ type Forward struct {
 	options  Options
 	reach    relay.Reach
 	followed bool // by another line of forward, for Options.Next
-	metrics  *metrics
+	metrics  *Metrics
 	log      *slog.Logger
 	limit    error // what a question beyond MaxConcurrent is told
 
@@ -37,7 +37,7 @@ type Forward struct {
 
 // New makes the step of one line of forward. followed says that there is another one behind it in the same block.
 func New(o Options, followed bool, e env.Env) (*Forward, error) {
-	m, err := newMetrics(e)
+	m, err := NewMetrics(e)
 	if err != nil {
 		return nil, err
 	}

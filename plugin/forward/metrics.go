@@ -7,18 +7,19 @@ import (
 	"github.com/waypost/waypost/upstream"
 )
 
-// metrics are what all forward directives of the process count, under CoreDNS's names.
-type metrics struct {
+// Metrics are what all forward directives of the process count, under CoreDNS's names.
+type Metrics struct {
 	broken   prometheus.Counter
 	rejected prometheus.Counter
 	servers  *upstream.Metrics
 }
 
-func newMetrics(e env.Env) (*metrics, error) {
+// NewMetrics registers the metrics, of which CoreDNS shows those without labels whether or not there is a forward directive.
+func NewMetrics(e env.Env) (*Metrics, error) {
 	opts := func(name, help string) prometheus.CounterOpts {
 		return prometheus.CounterOpts{Namespace: "coredns", Subsystem: "forward", Name: name, Help: help}
 	}
-	m := &metrics{
+	m := &Metrics{
 		broken:   prometheus.NewCounter(opts("healthcheck_broken_total", "Questions for which all upstream servers were out of use.")),
 		rejected: prometheus.NewCounter(opts("max_concurrent_rejects_total", "Questions refused because too many were waiting.")),
 		servers:  upstream.NewMetrics("forward"),
