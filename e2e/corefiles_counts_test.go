@@ -73,9 +73,13 @@ func (p *place) settledCounts(ctx context.Context, f *corefile) (counts, error) 
 // read adds what a page of metrics says about DNS. Addresses have the one form that all servers' have.
 func (c counts) read(text io.Reader, address *strings.Replacer) {
 	for lines := bufio.NewScanner(text); lines.Scan(); {
-		name, value, ok := strings.Cut(lines.Text(), "} ")
-		if n, err := strconv.ParseFloat(value, 64); ok && err == nil && strings.HasPrefix(name, "coredns_") {
-			c[strings.ToLower(address.Replace(name))+"}"] = n
+		end := strings.LastIndexByte(lines.Text(), ' ')
+		name, value := lines.Text()[:max(end, 0)], lines.Text()[end+1:]
+		if !strings.Contains(name, "{") {
+			name += "{}"
+		}
+		if n, err := strconv.ParseFloat(value, 64); err == nil && strings.HasPrefix(name, "coredns_") {
+			c[strings.ToLower(address.Replace(name))] = n
 		}
 	}
 }
@@ -173,8 +177,7 @@ func missingMetrics(coredns, waypost counts) []string {
 var occasional = []string{
 	"coredns_kubernetes_dns_programming_duration_seconds_sum", "coredns_kubernetes_dns_programming_duration_seconds_count",
 	"coredns_kubernetes_dns_programming_duration_seconds_bucket", "coredns_cache_prefetch_total", "coredns_cache_served_stale_total",
-	"coredns_cache_evictions_total", "coredns_proxy_healthcheck_failures_total", "coredns_forward_healthcheck_broken_total",
-	"coredns_cache_drops_total",
+	"coredns_cache_evictions_total", "coredns_proxy_healthcheck_failures_total", "coredns_cache_drops_total",
 }
 
 // metrics are the names alone.

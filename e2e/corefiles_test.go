@@ -152,7 +152,8 @@ func (run *corefileRun) refused(t *testing.T, f *corefile, wanted, got bool, cor
 	}
 }
 
-// compareMetrics compares which metrics there are at all.
+// compareMetrics compares which metrics there are at all. What only one of them has used is reported, and does not fail the test:
+// which of several upstreams is asked is chance, and Waypost keeps no names of the cluster's zones.
 func (run *corefileRun) compareMetrics(t *testing.T, f *corefile, coredns, waypost *place) {
 	t.Helper()
 	want, err := coredns.counts(t.Context(), f)
@@ -163,7 +164,10 @@ func (run *corefileRun) compareMetrics(t *testing.T, f *corefile, coredns, waypo
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, wrong := range append(missingMetrics(want, got), misused(want, got)...) {
+	for _, wrong := range missingMetrics(want, got) {
+		t.Errorf("metrics: %s", wrong)
+	}
+	for _, wrong := range misused(want, got) {
 		t.Logf("metrics: %s", wrong)
 	}
 }
