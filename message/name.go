@@ -35,6 +35,19 @@ func ParseName(text string) (Name, error) {
 	return Name(b), err
 }
 
+// ParseNames reads names, each as ParseName does.
+func ParseNames(texts []string) ([]Name, error) {
+	var names []Name
+	for _, text := range texts {
+		name, err := ParseName(text)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
 // PackName is ParseName for a name whose letter case is to be kept: it returns the uncompressed wire form.
 func PackName(text string) ([]byte, error) {
 	if text == "." {

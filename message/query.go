@@ -92,6 +92,16 @@ func (q *Query) Under(zone Name) bool {
 	return false
 }
 
+// UnderAny reports whether the name is one of the zones or below one.
+func (q *Query) UnderAny(zones []Name) bool {
+	for _, zone := range zones {
+		if q.Under(zone) {
+			return true
+		}
+	}
+	return false
+}
+
 // Limit is the size in bytes of the longest reply that can be given: over UDP what the client says in OPT, or 512; over
 // TCP, and to a question from inside, what a message can have.
 func (q *Query) Limit() int {

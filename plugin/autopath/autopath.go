@@ -33,14 +33,10 @@ type Searcher interface {
 // New makes the step. With Options.From it does nothing before Follow.
 func New(o Options, e env.Env) (*AutoPath, error) {
 	a := &AutoPath{search: o.Search, inert: o.From != ""}
-	for _, zone := range o.Zones {
-		name, err := message.ParseName(zone)
-		if err != nil {
-			return nil, fmt.Errorf("zone of autopath: %w", err)
-		}
-		a.zones = append(a.zones, name)
-	}
 	var err error
+	if a.zones, err = message.ParseNames(o.Zones); err != nil {
+		return nil, err
+	}
 	a.success, err = env.Register(e, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "coredns", Subsystem: "autopath", Name: "success_total", Help: "Counter of requests that did autopath.",
 	}, []string{"server"}))
@@ -52,7 +48,7 @@ func (a *AutoPath) Follow(s Searcher) { a.searcher, a.inert = s, false }
 
 // Serve has the steps behind asked for a name in each of the search domains, where the client begins with the first.
 func (a *AutoPath) Serve(q *message.Query, r *message.Reply) message.Verdict {
-	if a.inert || !under(q, a.zones) {
+	if a.inert || !q.UnderAny(a.zones) {
 		return message.Next
 	}
 	search := a.path(q)
@@ -83,15 +79,6 @@ func (a *AutoPath) path(q *message.Query) []message.Name {
 		return nil
 	}
 	return append(append(path, a.search...), message.Root)
-}
-
-func under(q *message.Query, zones []message.Name) bool {
-	for _, zone := range zones {
-		if q.Under(zone) {
-			return true
-		}
-	}
-	return false
 }
 
 // walk is one query on its way through the search domains.

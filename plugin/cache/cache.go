@@ -6,7 +6,6 @@
 package cache
 
 import (
-	"fmt"
 	"hash/maphash"
 	"log/slog"
 	"sync/atomic"
@@ -47,19 +46,15 @@ func New(o Options, e env.Env, fresh config.Zones) (*Cache, error) {
 		options: o, view: e.View, log: e.Log, now: time.Now,
 		stores: &stores{seed: maphash.MakeSeed(), success: newStore(o.Success.Capacity), denial: newStore(o.Denial.Capacity)},
 	}
+	var err error
 	for _, list := range []struct {
 		zones []string
 		names *[]message.Name
 	}{{o.Zones, &c.zones}, {fresh, &c.fresh}, {o.Success.Except, &c.except[0]}, {o.Denial.Except, &c.except[1]}} {
-		for _, zone := range list.zones {
-			name, err := message.ParseName(zone)
-			if err != nil {
-				return nil, fmt.Errorf("zone of cache: %w", err)
-			}
-			*list.names = append(*list.names, name)
+		if *list.names, err = message.ParseNames(list.zones); err != nil {
+			return nil, err
 		}
 	}
-	var err error
 	if c.metrics, err = newMetrics(e); err != nil {
 		return nil, err
 	}
@@ -86,7 +81,7 @@ type Late struct{ *Cache }
 
 // Serve implements the step.
 func (s Early) Serve(q *message.Query, r *message.Reply) message.Verdict {
-	if !under(q, s.zones) || under(q, s.fresh) {
+	if !q.UnderAny(s.zones) || q.UnderAny(s.fresh) {
 		return message.Next
 	}
 	return s.serve(q, r)
@@ -94,19 +89,10 @@ func (s Early) Serve(q *message.Query, r *message.Reply) message.Verdict {
 
 // Serve implements the step.
 func (s Late) Serve(q *message.Query, r *message.Reply) message.Verdict {
-	if !under(q, s.fresh) || !under(q, s.zones) {
+	if !q.UnderAny(s.fresh) || !q.UnderAny(s.zones) {
 		return message.Next
 	}
 	return s.serve(q, r)
-}
-
-func under(q *message.Query, zones []message.Name) bool {
-	for _, zone := range zones {
-		if q.Under(zone) {
-			return true
-		}
-	}
-	return false
 }
 
 // serve answers from what is kept, or has the steps behind answer and keeps that.
@@ -249,7 +235,7 @@ func (c *Cache) Revise(q *message.Query, r *message.Reply) message.Verdict {
 // keep keeps a reply, if it is one to be kept. A failure is put beside the data, which stay; data and denials take each
 // other's place. What was asked without recursion says nothing to those who want it.
 func (c *Cache) keep(k *key, r *message.Reply, v verdict, now time.Time) {
-	if !v.storable || k.q.Bits&message.BitRD == 0 || under(k.q, c.except[v.kind.class()]) {
+	if !v.storable || k.q.Bits&message.BitRD == 0 || k.q.UnderAny(c.except[v.kind.class()]) {
 		return
 	}
 	hash, at := k.hash, c.stores.success

@@ -47,12 +47,8 @@ func New(o Options, followed bool, e env.Env) (*GRPC, error) {
 	if g.reach, err = relay.NewReach(o.From, o.Except); err != nil {
 		return nil, fmt.Errorf("grpc: %w", err)
 	}
-	for _, zone := range o.Fallthrough {
-		name, err := message.ParseName(zone)
-		if err != nil {
-			return nil, fmt.Errorf("fallthrough %s: %w", zone, err)
-		}
-		g.through = append(g.through, name)
+	if g.through, err = message.ParseNames(o.Fallthrough); err != nil {
+		return nil, fmt.Errorf("grpc: fallthrough: %w", err)
 	}
 	return g, nil
 }
@@ -169,13 +165,5 @@ func (g *GRPC) give(w waiter, a *answer) message.Verdict {
 
 // passes reports whether a query may go on to the next directive.
 func (g *GRPC) passes(q *message.Query) bool {
-	if !g.followed {
-		return false
-	}
-	for _, zone := range g.through {
-		if q.Under(zone) {
-			return true
-		}
-	}
-	return false
+	return g.followed && q.UnderAny(g.through)
 }

@@ -3,12 +3,10 @@ package hosts
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync/atomic"
 
-	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/message"
 	"github.com/waypost/waypost/plugin/env"
 )
@@ -32,10 +30,10 @@ type Hosts struct {
 func New(o Options, e env.Env) (*Hosts, error) {
 	h := &Hosts{options: o, log: e.Log}
 	var err error
-	if h.zones, err = parseNames(o.Zones); err != nil {
+	if h.zones, err = message.ParseNames(o.Zones); err != nil {
 		return nil, err
 	}
-	if h.through, err = parseNames(o.Fallthrough); err != nil {
+	if h.through, err = message.ParseNames(o.Fallthrough); err != nil {
 		return nil, err
 	}
 	if h.metrics, err = NewMetrics(e); err != nil {
@@ -46,18 +44,6 @@ func New(o Options, e env.Env) (*Hosts, error) {
 	return h, nil
 }
 
-func parseNames(zones config.Zones) ([]message.Name, error) {
-	var names []message.Name
-	for _, zone := range zones {
-		name, err := message.ParseName(zone)
-		if err != nil {
-			return nil, fmt.Errorf("zone of hosts: %w", err)
-		}
-		names = append(names, name)
-	}
-	return names, nil
-}
-
 // Serve implements the step. A name without any address goes on where fallthrough says so, and is SERVFAIL elsewhere: there
 // is no SOA to deny it with.
 func (h *Hosts) Serve(q *message.Query, r *message.Reply) message.Verdict {
@@ -65,7 +51,7 @@ func (h *Hosts) Serve(q *message.Query, r *message.Reply) message.Verdict {
 	if q.Type == message.TypePTR { // in any zone, and always passed on
 		return h.reverse(t, q, r)
 	}
-	if !under(q, h.zones) {
+	if !q.UnderAny(h.zones) {
 		return message.Next
 	}
 	found := t.find(q)
@@ -75,14 +61,14 @@ func (h *Hosts) Serve(q *message.Query, r *message.Reply) message.Verdict {
 	case message.TypeAAAA:
 		r.Addresses(message.Answer, message.QuestionAt, found.v6)
 	default:
-		if h.options.Unsupported && under(q, h.through) {
+		if h.options.Unsupported && q.UnderAny(h.through) {
 			return message.Next
 		}
 	}
 	switch {
 	case !found.empty():
 		r.Authoritative, r.By = true, "hosts"
-	case under(q, h.through):
+	case q.UnderAny(h.through):
 		return message.Next
 	default:
 		r.Fail(message.ServFail)
@@ -105,13 +91,4 @@ func (h *Hosts) reverse(t *table, q *message.Query, r *message.Reply) message.Ve
 		}
 	}
 	return message.Done
-}
-
-func under(q *message.Query, zones []message.Name) bool {
-	for _, zone := range zones {
-		if q.Under(zone) {
-			return true
-		}
-	}
-	return false
 }

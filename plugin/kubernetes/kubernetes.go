@@ -4,13 +4,11 @@ package kubernetes
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/waypost/waypost/cluster"
-	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/message"
 	"github.com/waypost/waypost/plugin/env"
 	"github.com/waypost/waypost/records"
@@ -40,15 +38,15 @@ var ErrNotInCluster = watch.ErrNotInCluster
 // New makes the directive ready to start. It returns an error for a cluster that cannot be read as the options say: files
 // that are not there, a kubeconfig without the context.
 func New(o Options, e env.Env) (*Kubernetes, error) {
-	zones, err := parseNames(o.Zones)
+	zones, err := message.ParseNames(o.Zones)
 	if err != nil {
 		return nil, err
 	}
 	k := &Kubernetes{options: o, log: e.Log, pending: make(map[cluster.Kind]bool), synced: make(chan struct{}), done: make(chan struct{})}
-	if k.through, err = parseNames(o.Fallthrough); err != nil {
+	if k.through, err = message.ParseNames(o.Fallthrough); err != nil {
 		return nil, err
 	}
-	multicluster, err := parseNames(o.Multicluster)
+	multicluster, err := message.ParseNames(o.Multicluster)
 	if err != nil {
 		return nil, err
 	}
@@ -77,18 +75,6 @@ func (o *Options) needs() cluster.Needs {
 	}
 }
 
-func parseNames(zones config.Zones) ([]message.Name, error) {
-	var names []message.Name
-	for _, zone := range zones {
-		name, err := message.ParseName(zone)
-		if err != nil {
-			return nil, fmt.Errorf("zone of kubernetes: %w", err)
-		}
-		names = append(names, name)
-	}
-	return names, nil
-}
-
 // set is nil, which means all, for an empty list.
 func set(texts []string) map[string]bool {
 	if len(texts) == 0 {
@@ -113,7 +99,7 @@ func (k *Kubernetes) Serve(q *message.Query, r *message.Reply) message.Verdict {
 	case records.NoData:
 		zone.Deny(q, r, result, message.NoError)
 	case records.NoName, records.Between:
-		if r.Empty() && k.passes(q) {
+		if r.Empty() && q.UnderAny(k.through) {
 			return message.Next
 		}
 		rcode := message.NoError
@@ -135,16 +121,6 @@ func (k *Kubernetes) Serve(q *message.Query, r *message.Reply) message.Verdict {
 		}
 	}
 	return message.Done
-}
-
-// passes reports whether fallthrough covers the question's name.
-func (k *Kubernetes) passes(q *message.Query) bool {
-	for _, zone := range k.through {
-		if q.Under(zone) {
-			return true
-		}
-	}
-	return false
 }
 
 // Start begins to follow the cluster and waits until its first full state is known, at most for startup_timeout.

@@ -24,12 +24,8 @@ func NewReach(from string, except []string) (Reach, error) {
 	if r.from, err = message.ParseName(from); err != nil {
 		return r, fmt.Errorf("the names under %s: %w", from, err)
 	}
-	for _, zone := range except {
-		name, err := message.ParseName(zone)
-		if err != nil {
-			return r, fmt.Errorf("except %s: %w", zone, err)
-		}
-		r.except = append(r.except, name)
+	if r.except, err = message.ParseNames(except); err != nil {
+		return r, fmt.Errorf("except: %w", err)
 	}
 	return r, nil
 }
@@ -42,15 +38,7 @@ func (r *Reach) Takes(q *message.Query) bool {
 	if !q.Under(r.from) {
 		return false
 	}
-	if len(q.Lower()) == len(r.from) {
-		return true
-	}
-	for _, zone := range r.except {
-		if q.Under(zone) {
-			return false
-		}
-	}
-	return true
+	return len(q.Lower()) == len(r.from) || !q.UnderAny(r.except)
 }
 
 // ParseHead reads what stands before the braces: FROM, a zone, and TO, at least one word.

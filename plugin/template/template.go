@@ -3,13 +3,11 @@
 package template
 
 import (
-	"fmt"
 	"regexp"
 	"strconv"
 
 	"github.com/miekg/dns"
 
-	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/message"
 	"github.com/waypost/waypost/plugin/env"
 	"github.com/waypost/waypost/plugin/expression"
@@ -39,11 +37,11 @@ type zone struct {
 func New(o Options, e env.Env) (*Template, error) {
 	t := &Template{view: e.View}
 	for _, r := range o.Rules {
-		names, err := parseNames(r.Zones)
+		names, err := message.ParseNames(r.Zones)
 		if err != nil {
 			return nil, err
 		}
-		through, err := parseNames(r.Fallthrough)
+		through, err := message.ParseNames(r.Fallthrough)
 		if err != nil {
 			return nil, err
 		}
@@ -57,18 +55,6 @@ func New(o Options, e env.Env) (*Template, error) {
 	var err error
 	t.metrics, err = newMetrics(e)
 	return t, err
-}
-
-func parseNames(zones config.Zones) ([]message.Name, error) {
-	var names []message.Name
-	for _, zone := range zones {
-		name, err := message.ParseName(zone)
-		if err != nil {
-			return nil, fmt.Errorf("zone of template: %w", err)
-		}
-		names = append(names, name)
-	}
-	return names, nil
 }
 
 // Serve implements the step. The first rule whose class, type and zone fit decides: it answers, or, where its patterns do
@@ -88,7 +74,7 @@ func (t *Template) Serve(q *message.Query, r *message.Reply) message.Verdict {
 			}
 			var fits outcome
 			if values, fits = rule.match(q, name, zone); fits != matches {
-				if fits == differs && under(q, rule.through) {
+				if fits == differs && q.UnderAny(rule.through) {
 					continue
 				}
 				r.Fail(message.ServFail)
@@ -112,15 +98,6 @@ func (r *rule) zone(q *message.Query) (closest *zone) {
 		}
 	}
 	return closest
-}
-
-func under(q *message.Query, zones []message.Name) bool {
-	for _, zone := range zones {
-		if q.Under(zone) {
-			return true
-		}
-	}
-	return false
 }
 
 // outcome is what came of holding a name against the patterns and expressions of a rule.
