@@ -20,6 +20,9 @@ func Read(r *message.Reply) (*dns.Msg, error) {
 	return m, nil
 }
 
+// longest is the longest message, in bytes, but for an OPT record.
+const longest = message.MaxLen - 11
+
 // Write makes r, which has no records yet, the reply that m is: its response code, the bits AA, TC, RA and AD, and its
 // records but for OPT. Those that are too much for the client are left out. It returns an error for records that cannot be
 // sent; r is then still without any.
@@ -33,6 +36,10 @@ func Write(q *message.Query, r *message.Reply, m *dns.Msg) error {
 	// Records are of the class that the steps were asked for.
 	out.Question = []dns.Question{{Name: name, Qtype: uint16(q.Type), Qclass: uint16(q.Class)}}
 	packet, err := out.Pack()
+	if err == nil && len(packet) > longest { // more than even TCP can carry
+		out.Truncate(longest)
+		packet, err = out.Pack()
+	}
 	if err != nil {
 		return fmt.Errorf("packing a reply: %w", err)
 	}

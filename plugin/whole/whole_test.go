@@ -2,6 +2,7 @@ package whole_test
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 
@@ -72,6 +73,25 @@ func TestWriteCuts(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := plugintest.Message(t, r); !got.Truncated || len(got.Answer) != (512-29)/16 {
+		t.Errorf("%d records, truncated %t", len(got.Answer), got.Truncated)
+	}
+}
+
+// TestWriteLong: what not even TCP can carry is cut, too.
+func TestWriteLong(t *testing.T) {
+	m := new(dns.Msg)
+	for i := range 5000 {
+		m.Answer = append(m.Answer, &dns.A{
+			Hdr: dns.RR_Header{Name: "example.org.", Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 5}, A: net.IPv4(10, 0, byte(i>>8), byte(i)),
+		})
+	}
+	q := plugintest.Ask(t, "example.org.", dns.TypeA)
+	q.Transport = message.TCP
+	r := plugintest.Begin(q)
+	if err := whole.Write(q, r, m); err != nil {
+		t.Fatal(err)
+	}
+	if got := plugintest.Message(t, r); !got.Truncated || len(got.Answer) < 4000 || len(got.Answer) >= 5000 {
 		t.Errorf("%d records, truncated %t", len(got.Answer), got.Truncated)
 	}
 }
