@@ -34,11 +34,12 @@ var errNotConnected = errors.New("etcd has not been reached yet, to log in")
 
 // start makes the connection, which comes up when it is used first, or, with credentials, logs in. An etcd that is away is
 // tried again until stop.
-func (c *client) start(context.Context) error {
+func (c *client) start(ctx context.Context) error {
 	running, end := context.WithCancel(context.Background())
 	c.end, c.done = end, make(chan struct{})
+	goOn := context.AfterFunc(ctx, end)
 	err := c.dial(running)
-	if !errors.Is(err, context.DeadlineExceeded) {
+	if goOn(); !errors.Is(err, context.DeadlineExceeded) {
 		close(c.done)
 		if err != nil {
 			end()
@@ -46,30 +47,35 @@ func (c *client) start(context.Context) error {
 		return err
 	}
 	c.log.Warn("starting server without etcd, which is away: " + err.Error())
-	go func() {
-		defer close(c.done)
-		for {
-			select {
-			case <-running.Done():
-				return
-			case <-time.After(retryLogin):
-			}
-			switch err := c.dial(running); {
-			case err == nil:
-				return
-			case !errors.Is(err, context.DeadlineExceeded):
-				c.log.Error(err.Error())
-			}
-		}
-	}()
+	go c.logIn(running)
 	return nil
 }
 
-// dial makes the connection, and waits for readTimeout at most where it has to log in.
+// logIn tries until it succeeds or running ends. It says why it fails, but not again while that is the same.
+func (c *client) logIn(running context.Context) {
+	defer close(c.done)
+	for said := ""; ; {
+		select {
+		case <-running.Done():
+			return
+		case <-time.After(retryLogin):
+		}
+		err := c.dial(running)
+		if err == nil || running.Err() != nil {
+			return
+		}
+		if !errors.Is(err, context.DeadlineExceeded) && err.Error() != said {
+			said = err.Error()
+			c.log.Error(said)
+		}
+	}
+}
+
+// dial makes the connection, and waits for patience at most where it has to log in.
 func (c *client) dial(running context.Context) error {
 	conn, err := clientv3.New(clientv3.Config{
 		Context: running, Endpoints: c.options.Endpoints, TLS: c.options.TLS, Username: c.options.login(), Password: c.options.Password,
-		DialTimeout: readTimeout, DialKeepAliveTime: keepAlive, DialKeepAliveTimeout: probeTimeout,
+		DialTimeout: patience, DialKeepAliveTime: keepAlive, DialKeepAliveTimeout: probeTimeout,
 		Logger: zap.NewNop(), // what goes wrong is told by the errors directive, query by query
 	})
 	if err == nil {

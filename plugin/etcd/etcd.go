@@ -5,11 +5,9 @@ package etcd
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/miekg/dns"
 
-	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/message"
 	"github.com/waypost/waypost/plugin/env"
 	"github.com/waypost/waypost/plugin/whole"
@@ -42,11 +40,11 @@ func New(o Options, e env.Env) (*Etcd, error) {
 }
 
 func newEtcd(o Options, s store) (*Etcd, error) {
-	names, err := parseNames(o.Zones)
+	names, err := message.ParseNames(o.Zones)
 	if err != nil {
 		return nil, err
 	}
-	through, err := parseNames(o.Fallthrough)
+	through, err := message.ParseNames(o.Fallthrough)
 	if err != nil {
 		return nil, err
 	}
@@ -55,18 +53,6 @@ func newEtcd(o Options, s store) (*Etcd, error) {
 		d.zones = append(d.zones, zone{name, name.String()})
 	}
 	return d, nil
-}
-
-func parseNames(zones config.Zones) ([]message.Name, error) {
-	var names []message.Name
-	for _, zone := range zones {
-		name, err := message.ParseName(zone)
-		if err != nil {
-			return nil, fmt.Errorf("zone of etcd: %w", err)
-		}
-		names = append(names, name)
-	}
-	return names, nil
 }
 
 // Start connects to etcd. It does not wait for one that is away, but returns an error where that does not accept the
@@ -87,21 +73,25 @@ func (e *Etcd) Serve(q *message.Query, r *message.Reply) message.Verdict {
 		return message.Park
 	}
 	r.By = "etcd"
-	select {
-	case e.places <- true:
-		defer func() { <-e.places }()
-	default:
-		r.Fail(message.ServFail)
-		r.Err = errFull
-		return message.Done
+	if q.Type != message.TypeSOA {
+		select {
+		case e.places <- true:
+			defer func() { <-e.places }()
+		default:
+			r.Fail(message.ServFail)
+			r.Err = errFull
+			return message.Done
+		}
 	}
-	a := answer{lookup: lookup{store: e.store, options: &e.options}, query: q, zone: zone.text}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	a := answer{lookup: lookup{ctx: ctx, store: e.store, options: &e.options}, query: q, zone: zone.text}
 	name, _, err := dns.UnpackDomainName(q.Name(), 0)
 	exists := true
 	if err == nil {
 		exists, err = a.find(dns.Name(name).String(), uint16(q.Type))
 	}
-	if !exists && err == nil && e.passes(q) {
+	if !exists && err == nil && q.UnderAny(e.through) {
 		r.By = ""
 		return message.Next
 	}
@@ -118,16 +108,6 @@ func (e *Etcd) zone(q *message.Query) (closest *zone) {
 		}
 	}
 	return closest
-}
-
-// passes reports whether fallthrough covers the question's name.
-func (e *Etcd) passes(q *message.Query) bool {
-	for _, zone := range e.through {
-		if q.Under(zone) {
-			return true
-		}
-	}
-	return false
 }
 
 // write writes the reply. Anything may stand in etcd: records that no message can hold are left out.

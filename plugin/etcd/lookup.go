@@ -30,6 +30,7 @@ type entry struct {
 
 // lookup is the reading of the store for one query.
 type lookup struct {
+	ctx     context.Context // of the query
 	store   store
 	options *Options
 	names   int             // how many it has read
@@ -38,8 +39,8 @@ type lookup struct {
 }
 
 const (
-	// readTimeout is how long etcd may take for one answer, as in CoreDNS.
-	readTimeout = 5 * time.Second
+	// patience is how long etcd may take for all that one query needs of it; in CoreDNS it is for each part of that.
+	patience = 5 * time.Second
 	// maxNames is how many names are read for one query: aliases may fan out at each of their ends.
 	maxNames = 1000
 )
@@ -98,9 +99,7 @@ func (l *lookup) get(key string, prefix bool) ([]entry, error) {
 	if l.err != nil {
 		return nil, l.err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
-	defer cancel()
-	entries, err := l.store.get(ctx, key, prefix)
+	entries, err := l.store.get(l.ctx, key, prefix)
 	l.err = err
 	return entries, err
 }
@@ -126,10 +125,8 @@ func (l *lookup) remaining(lease int64) uint32 {
 	}
 	left, known := l.leases[lease]
 	if !known && l.err == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
-		defer cancel()
 		var err error
-		if left, err = l.store.remaining(ctx, lease); err != nil {
+		if left, err = l.store.remaining(l.ctx, lease); err != nil {
 			left = 0
 		}
 		if l.leases == nil {
