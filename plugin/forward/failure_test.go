@@ -37,12 +37,12 @@ func TestFailures(t *testing.T) {
 		asked int    // how often the silent server was asked
 	}{
 		{"nobody listens", "forward . " + closed(t).String(), ": read: connection refused", 0},
-		{"nobody answers", "forward . " + quiet.Addr.String() + " {\nread_timeout 10ms\n}", "->" + quiet.Addr.String() + ": i/o timeout", 2},
-		{"nobody answers, one attempt", "forward . " + quiet.Addr.String() + " {\nread_timeout 10ms\nmax_connect_attempts 1\n}", ": i/o timeout", 1},
-		{"nobody answers, five attempts", "forward . " + quiet.Addr.String() + " {\nread_timeout 10ms\nmax_connect_attempts 5\n}", ": i/o timeout", 5},
-		{"the next one answers", "forward . " + quiet.Addr.String() + " " + good.Addr.String() + " {\nread_timeout 10ms\npolicy sequential\n}", "NOERROR 192.0.2.1", 1},
-		{"the third one answers", "forward . " + closed(t).String() + " " + quiet.Addr.String() + " " + good.Addr.String() + " {\nread_timeout 10ms\npolicy sequential\n}", "NOERROR 192.0.2.1", 1},
-		{"the third one would answer", "forward . " + closed(t).String() + " " + quiet.Addr.String() + " " + good.Addr.String() + " {\nread_timeout 10ms\npolicy sequential\nmax_connect_attempts 2\n}", ": i/o timeout", 1},
+		{"nobody answers", "forward . " + quiet.Addr.String() + " {\nread_timeout 100ms\n}", "->" + quiet.Addr.String() + ": i/o timeout", 2},
+		{"nobody answers, one attempt", "forward . " + quiet.Addr.String() + " {\nread_timeout 100ms\nmax_connect_attempts 1\n}", ": i/o timeout", 1},
+		{"nobody answers, five attempts", "forward . " + quiet.Addr.String() + " {\nread_timeout 100ms\nmax_connect_attempts 5\n}", ": i/o timeout", 5},
+		{"the next one answers", "forward . " + quiet.Addr.String() + " " + good.Addr.String() + " {\nread_timeout 100ms\npolicy sequential\n}", "NOERROR 192.0.2.1", 1},
+		{"the third one answers", "forward . " + closed(t).String() + " " + quiet.Addr.String() + " " + good.Addr.String() + " {\nread_timeout 100ms\npolicy sequential\n}", "NOERROR 192.0.2.1", 1},
+		{"the third one would answer", "forward . " + closed(t).String() + " " + quiet.Addr.String() + " " + good.Addr.String() + " {\nread_timeout 100ms\npolicy sequential\nmax_connect_attempts 2\n}", ": i/o timeout", 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := start(t, strings.Replace(tt.lines, "{\n", "{\nmax_fails 0\n", 1))
@@ -142,7 +142,7 @@ func TestSuspects(t *testing.T) {
 		most   int
 	}{{"random", 1, 1}, {"round_robin", 1, 1}, {"sequential", 11, 11}} {
 		quiet, asked := silent(t)
-		b := start(t, "forward . "+quiet.Addr.String()+" "+server(t, "192.0.2.1").Addr.String()+" {\nread_timeout 10ms\nmax_fails 100000\nhealth_check 1h domain probe.\npolicy "+tt.policy+"\n}")
+		b := start(t, "forward . "+quiet.Addr.String()+" "+server(t, "192.0.2.1").Addr.String()+" {\nread_timeout 100ms\nmax_fails 100000\nhealth_check 1h domain probe.\npolicy "+tt.policy+"\n}")
 		for b.steps[0].servers.all()[0].Suspect() == false {
 			if got := b.ask(t, "www.example."); got != "NOERROR 192.0.2.1" {
 				t.Fatalf("%s: got %s", tt.policy, got)
