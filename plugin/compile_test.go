@@ -54,11 +54,11 @@ func TestErrors(t *testing.T) {
 		{"dropped by CoreDNS", ". {\nproxy . 8.8.8.8\n}",
 			"Corefile:2 - Error during parsing: Unknown directive 'proxy' (CoreDNS has dropped it in favour of forward)"},
 		{"not supported", ". {\ngeoip db\n}",
-			"plugin/geoip: Corefile:2 - Error during parsing: directive 'geoip' is not supported by Waypost yet: leave it out, no directive here asks where a client is"},
+			"plugin/geoip: Corefile:2 - Error during parsing: directive 'geoip' is not supported by Waypost yet: tell clients by their addresses, with incidr in view"},
 		{"all that are missing, each once", "a {\nfoo\n}\ntls://b tls://c {\nfoo x\ngeoip x\n}",
 			"Corefile:2 - Error during parsing: Unknown directive 'foo'\n" +
 				"Corefile:4 - Error during parsing: \"tls://b\": listening on tls:// is not supported by Waypost yet: serve plain DNS behind a proxy that speaks it\n" +
-				"plugin/geoip: Corefile:6 - Error during parsing: directive 'geoip' is not supported by Waypost yet: leave it out, no directive here asks where a client is"},
+				"plugin/geoip: Corefile:6 - Error during parsing: directive 'geoip' is not supported by Waypost yet: tell clients by their addresses, with incidr in view"},
 		{"the directive's own", ". {\nerrors file\n}", "plugin/errors: Corefile:2 - Error during parsing: invalid log file: file"},
 		{"the table's order decides which is first", "a {\nlog {\nx\n}\n}\nb {\nbind x\n}",
 			"plugin/bind: Corefile:7 - Error during parsing: not a valid IP address or interface name: \"x\""},

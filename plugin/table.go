@@ -39,8 +39,8 @@ type directive struct {
 // table lists the directives of CoreDNS 1.15.0 in the order in which it runs them, whatever the order in a Corefile is.
 var table = []directive{
 	{name: "root", instead: "give files with their full path"},
-	{name: "metadata", link: true, instead: "leave it out, no directive here asks for metadata"},
-	{name: "geoip", link: true, instead: "leave it out, no directive here asks where a client is"},
+	{name: "metadata", link: true, instead: "leave it out, what asks for metadata here gets nothing"},
+	{name: "geoip", link: true, instead: "tell clients by their addresses, with incidr in view"},
 	{name: "cancel", link: true, instead: "leave it out, no query waits without a limit"},
 	{name: "proxyproto", link: true, instead: "leave it out, and have the load balancer keep the clients' addresses"},
 	{name: "quic", instead: "serve plain DNS behind a proxy that speaks DNS over QUIC"},

@@ -33,7 +33,8 @@ type Config struct {
 	Addr string
 	// Name is what the steps know the listener by (Query.Listener): "dns://:53".
 	Name string
-	// Blocks answer the queries; SetBlocks changes them later. Where two have a zone in common, the first has it.
+	// Blocks answer the queries; SetBlocks changes them later. Of several with a zone in common, the
+	// first that takes a query has it.
 	Blocks []*Block
 	// Dropped, if not nil, sees each reply that no block had the last word on: no block covers the name, the block that
 	// does has no chain, the class is not served, or a step panicked. CoreDNS counts these under the zone "dropped".

@@ -30,13 +30,13 @@ func NewEnv(q *message.Query) Env {
 		"class":       func() string { return dns.Class(q.Class).String() },
 		"proto":       func() string { return q.Transport.String() },
 		"size":        func() int { return q.Size },
-		"client_ip":   func() string { return q.From.Addr().Unmap().String() },
+		"client_ip":   func() string { return q.From.Addr().Unmap().WithZone("").String() },
 		"port":        func() string { return strconv.Itoa(int(q.From.Port())) },
 		"id":          func() int { return int(q.ID) },
 		"opcode":      func() int { return 0 }, // others are not served
 		"do":          func() bool { return q.EDNS.DO },
 		"bufsize":     func() int { return bufsize(q) },
-		"server_ip":   func() string { return q.Local.Addr().Unmap().String() },
+		"server_ip":   func() string { return q.Local.Addr().Unmap().WithZone("").String() },
 		"server_port": func() string { return strconv.Itoa(int(q.Local.Port())) },
 		"metadata":    func(string) string { return "" }, // no directive here has any
 		"incidr":      inCIDR,
