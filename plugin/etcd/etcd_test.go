@@ -406,6 +406,8 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// TestLeases: the TTL of a record with a lease is what is left of it, within bounds, and never beyond what a TTL can be.
+// CVE-2025-58063: the number of a lease was cast to a TTL, which pinned records for years.
 func TestLeases(t *testing.T) {
 	for _, tt := range []struct {
 		lines string
@@ -420,6 +422,11 @@ func TestLeases(t *testing.T) {
 		{"etcd {\nmin-lease-ttl 2m\nmax-lease-ttl 4m\n}", 0, 3, 120},
 		{"etcd {\nmin-lease-ttl 2m\nmax-lease-ttl 4m\n}", 0, 1000, 240},
 		{"etcd {\nmin-lease-ttl 0\nmax-lease-ttl 0\n}", 0, 3, 30},
+		{"etcd", 0, 1<<31 - 1, 86400}, {"etcd", 0, 1 << 31, 86400}, {"etcd", 0, 1<<32 - 1, 86400},
+		{"etcd", 0, 1 << 32, 86400}, {"etcd", 0, 1<<32 + 1, 86400}, {"etcd", 0, 1<<63 - 1, 86400},
+		{"etcd", 0, -1 << 31, 300}, {"etcd", 0, -1 << 63, 300},
+		{"etcd", 7, 1<<32 + 1, 7}, {"etcd", 1 << 31, 0, 0}, {"etcd", 1<<32 - 1, 0, 0}, {"etcd", 1 << 31, 90, 90},
+		{"etcd {\nmax-lease-ttl 1000000h\n}", 0, 1<<31 - 1, 1<<31 - 1}, {"etcd {\nmax-lease-ttl 1000000h\n}", 0, 1 << 31, 0},
 	} {
 		s := values(fmt.Sprintf("x {\"host\":\"192.0.2.1\",\"ttl\":%d}", tt.own))
 		s.leases["/skydns/org/example/x"] = tt.left
