@@ -172,29 +172,61 @@ func TestBirthday(t *testing.T) {
 }
 
 // TestCacheKey: a reply is given only to who asked the same in every respect. CVE-2024-0874: the bit CD was not looked at, so
-// that an answer which failed validation was given to those who wanted it validated.
+// that an answer which failed validation was given to those who wanted it validated. What is there for one network (Client
+// Subnet, RFC 7871 section 7.3) or in one class is for no other.
 func TestCacheKey(t *testing.T) {
 	origin := upstreamtest.Start(t, func(w dns.ResponseWriter, q *dns.Msg) {
 		do := q.IsEdns0() != nil && q.IsEdns0().Do()
-		text := fmt.Sprintf("cd=%t do=%t", q.CheckingDisabled, do)
+		text := fmt.Sprintf("cd=%t do=%t%s", q.CheckingDisabled, do, subnetOf(q))
 		upstreamtest.Answer(t, q.Question[0].Name+` 300 IN TXT "`+text+`"`)(w, q)
 	})
 	s := hosted(t, "cache\nforward . "+origin.Addr.String())
+	subnets := []string{"", "192.0.2.0/24", "192.0.2.0/25", "198.51.100.0/24", "2001:db8::/48", "0.0.0.0/0"}
 	for range 2 {
-		for i := range 16 {
-			cd, do, ad, rd := i&1 != 0, i&2 != 0, i&4 != 0, i&8 == 0
+		for i := range 16 * len(subnets) {
+			cd, do, ad, rd, subnet := i&1 != 0, i&2 != 0, i&4 != 0, i&8 == 0, subnets[i/16]
 			q := new(dns.Msg).SetQuestion("www.example.", dns.TypeTXT)
 			q.CheckingDisabled, q.AuthenticatedData, q.RecursionDesired = cd, ad, rd
-			if do {
-				q.SetEdns0(1232, true)
+			if do || subnet != "" {
+				q.SetEdns0(1232, do)
+			}
+			want := fmt.Sprintf("cd=%t do=%t", cd, do)
+			if subnet != "" {
+				want += " for=" + subnet
+				q.IsEdns0().Option = append(q.IsEdns0().Option, clientSubnet(subnet))
 			}
 			reply, _, err := new(dns.Client).Exchange(q, s.Addr().String())
-			want := fmt.Sprintf("cd=%t do=%t", cd, do)
 			if err != nil || len(reply.Answer) != 1 || reply.Answer[0].(*dns.TXT).Txt[0] != want {
 				t.Errorf("asked with %s: %v, %v", want, reply, err)
 			}
+			q.Question[0].Qclass = dns.ClassCHAOS
+			if reply, _, err := new(dns.Client).Exchange(q, s.Addr().String()); err != nil || reply.Rcode != dns.RcodeRefused || len(reply.Answer) > 0 {
+				t.Errorf("asked with %s in class CH: %v, %v", want, reply, err)
+			}
 		}
 	}
+}
+
+// clientSubnet is the EDNS option of a network.
+func clientSubnet(text string) *dns.EDNS0_SUBNET {
+	prefix := netip.MustParsePrefix(text)
+	family := uint16(1)
+	if prefix.Addr().Is6() {
+		family = 2
+	}
+	return &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: family, SourceNetmask: uint8(prefix.Bits()), Address: prefix.Addr().AsSlice()}
+}
+
+// subnetOf is what a question says of the client's network.
+func subnetOf(q *dns.Msg) string {
+	if opt := q.IsEdns0(); opt != nil {
+		for _, o := range opt.Option {
+			if subnet, ok := o.(*dns.EDNS0_SUBNET); ok {
+				return fmt.Sprintf(" for=%s/%d", subnet.Address, subnet.SourceNetmask)
+			}
+		}
+	}
+	return ""
 }
 
 // TestTTL: nothing is kept for longer than the Corefile says, whatever TTL it comes with. CVE-2025-58063: a number cast to a
