@@ -16,7 +16,7 @@ import (
 func (p *process) source() (cluster.Source, error) {
 	needs := cluster.Needs{NoNamespaces: true, Routes: true, NodeName: p.node}
 	if path := p.command.Manifests; path != "" {
-		source, err := manifest.FromPath(path, needs, p.log)
+		source, err := manifest.FromPath(path, needs, p.log, p.metrics.Skipped)
 		if err != nil {
 			return nil, fmt.Errorf("read manifests from %s: %w", path, err)
 		}

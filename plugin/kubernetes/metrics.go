@@ -27,7 +27,7 @@ func newMetrics(e env.Env) (*metrics, error) {
 		duration: histogram("rest_client_request_duration_seconds", "Request latency in seconds. Broken down by verb and host.", prometheus.DefBuckets, "verb", "host"),
 		limited: histogram("rest_client_rate_limiter_duration_seconds", "Client side rate limiter latency in seconds. Broken down by verb and host.",
 			prometheus.DefBuckets, "verb", "host"),
-		skipped: counter("skipped_objects_total", "Objects of the API that make no sense and are left out, by resource. Waypost's own.", "resource"),
+		skipped: counter("skipped_objects_total", "Objects that make no sense and are left out, or a part of them, by resource. Waypost's own.", "resource"),
 	}
 	var err error
 	for _, register := range []func() error{

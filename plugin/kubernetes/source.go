@@ -14,7 +14,7 @@ import (
 // newSource is where the options say that the cluster is read from.
 func newSource(o Options, needs cluster.Needs, m *metrics, e env.Env) (cluster.Source, error) {
 	if o.Manifests != "" {
-		return manifest.FromPath(o.Manifests, needs, e.Log)
+		return manifest.FromPath(o.Manifests, needs, e.Log, m.Skipped)
 	}
 	watch.LogTo(e.Log)
 	return watch.NewAPIServer(watch.Options{

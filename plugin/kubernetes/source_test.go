@@ -5,27 +5,31 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/waypost/waypost/journal"
+	"github.com/waypost/waypost/plugin/env"
 	"github.com/waypost/waypost/plugin/plugintest"
 	"github.com/waypost/waypost/upstream/upstreamtest"
 )
 
 // begin starts a directive of these lines, and ends it with the test. It returns once the cluster is known or
 // startup_timeout is over.
-func begin(t *testing.T, lines string) *Kubernetes {
+func begin(t *testing.T, e env.Env, lines string) *Kubernetes {
 	t.Helper()
 	o, err := parse(t, ".:53 {\nkubernetes cluster.local {\n"+lines+"\n}\n}\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, _ := plugintest.Env(t, "kubernetes", journal.Text)
 	k, err := New(o, e)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +65,8 @@ func TestLimits(t *testing.T) {
 			<-r.Context().Done()
 		}))
 		t.Cleanup(server.Close)
-		k := begin(t, "endpoint "+server.URL+"\nstartup_timeout 200ms\n"+tt.lines)
+		e, _ := plugintest.Env(t, "kubernetes", journal.Text)
+		k := begin(t, e, "endpoint "+server.URL+"\nstartup_timeout 200ms\n"+tt.lines)
 		for range tt.want {
 			select {
 			case <-came:
@@ -76,29 +81,17 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// clusterOf answers like an API server that has one Service, and keeps who asked.
-type clusterOf struct {
-	mu    sync.Mutex
-	asked map[string]bool // names of clients, as their certificates say
-}
+// objects answers like an API server that has these, in JSON, by the path of their list. Nothing changes.
+type objects map[string]string
 
-func (c *clusterOf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c.mu.Lock()
-	for _, certificate := range r.TLS.PeerCertificates {
-		c.asked[strings.Join(certificate.DNSNames, ",")] = true
-	}
-	c.mu.Unlock()
+func (o objects) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	if r.URL.Query().Has("watch") {
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
 		return
 	}
-	items := map[string]string{
-		"/api/v1/namespaces": `{"metadata": {"name": "prod"}}`,
-		"/api/v1/services":   `{"metadata": {"name": "web", "namespace": "prod"}, "spec": {"clusterIP": "10.96.1.1", "clusterIPs": ["10.96.1.1"], "ports": [{"port": 80, "protocol": "TCP"}]}}`,
-	}
-	fmt.Fprintf(w, `{"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": [%s]}`, items[r.URL.Path])
+	fmt.Fprintf(w, `{"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": [%s]}`, o[r.URL.Path])
 }
 
 // TestTLS: an API server that wants to know who asks is shown the certificate that the Corefile names, and is believed only
@@ -108,6 +101,10 @@ func TestTLS(t *testing.T) {
 	certificate, key, _ := ours.Files(t)
 	strangeCertificate, strangeKey, strangeAuthority := stranger.Files(t)
 	_, _, authority := server.Files(t)
+	web := objects{
+		"/api/v1/namespaces": `{"metadata": {"name": "prod"}}`,
+		"/api/v1/services":   `{"metadata": {"name": "web", "namespace": "prod"}, "spec": {"clusterIP": "10.96.1.1", "clusterIPs": ["10.96.1.1"], "ports": [{"port": 80, "protocol": "TCP"}]}}`,
+	}
 	for _, tt := range []struct {
 		name, tls string
 		timeout   string
@@ -119,13 +116,22 @@ func TestTLS(t *testing.T) {
 		{"a server of another authority", certificate + " " + key + " " + strangeAuthority, "200ms", false, "map[]"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := &clusterOf{asked: map[string]bool{}}
-			api := httptest.NewUnstartedServer(c)
+			var mu sync.Mutex
+			asked := map[string]bool{}
+			api := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				for _, certificate := range r.TLS.PeerCertificates {
+					asked[strings.Join(certificate.DNSNames, ",")] = true
+				}
+				mu.Unlock()
+				web.ServeHTTP(w, r)
+			}))
 			api.EnableHTTP2 = true
 			api.TLS = &tls.Config{Certificates: []tls.Certificate{server.Certificate}, ClientCAs: ours.Roots, ClientAuth: tls.RequireAndVerifyClientCert}
 			api.StartTLS()
 			t.Cleanup(api.Close)
-			k := begin(t, "endpoint "+api.URL+"\ntls "+tt.tls+"\nstartup_timeout "+tt.timeout)
+			e, _ := plugintest.Env(t, "kubernetes", journal.Text)
+			k := begin(t, e, "endpoint "+api.URL+"\ntls "+tt.tls+"\nstartup_timeout "+tt.timeout)
 			k.Stop()
 			q := plugintest.Ask(t, "web.prod.svc.cluster.local.", dns.TypeA)
 			r := plugintest.Begin(q)
@@ -134,11 +140,49 @@ func TestTLS(t *testing.T) {
 			if answered := len(m.Answer) == 1 && m.Answer[0].(*dns.A).A.String() == "10.96.1.1"; answered != tt.known || k.Ready() != tt.known {
 				t.Errorf("ready %t: %v", k.Ready(), m)
 			}
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			if got := fmt.Sprint(c.asked); got != tt.asked {
+			mu.Lock()
+			defer mu.Unlock()
+			if got := fmt.Sprint(asked); got != tt.asked {
 				t.Errorf("asked by %s, want %s", got, tt.asked)
 			}
 		})
+	}
+}
+
+// TestSkipped: objects that should never be are counted, wherever they come from, and the rest is served.
+func TestSkipped(t *testing.T) {
+	api := httptest.NewServer(objects{
+		"/api/v1/namespaces": `{"metadata": {"name": "prod"}}`,
+		"/api/v1/services": `{"metadata": {"name": "lost"}, "spec": {"clusterIP": "10.96.1.2"}},
+			{"metadata": {"name": "zero", "namespace": "prod"}, "spec": {"clusterIP": "10.96.1.3", "clusterIPs": ["10.96.1.3"], "ports": [{"port": 0}]}},
+			{"metadata": {"name": "web", "namespace": "prod"}, "spec": {"clusterIP": "10.96.1.1", "clusterIPs": ["10.96.1.1"], "ports": [{"port": 80}]}}`,
+		"/apis/discovery.k8s.io/v1/endpointslices": `{"metadata": {"name": "web-1", "namespace": "prod"}, "endpoints": [{"addresses": ["abc"]}]}`,
+	})
+	t.Cleanup(api.Close)
+	file := filepath.Join(t.TempDir(), "objects.yaml")
+	if err := os.WriteFile(file, []byte(`
+{apiVersion: v1, kind: Service, metadata: {name: Lost, namespace: prod}, spec: {clusterIP: 10.96.1.2}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: zero, namespace: prod}, spec: {clusterIP: 10.96.1.3, ports: [{port: 0}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: web, namespace: prod}, spec: {clusterIP: 10.96.1.1, ports: [{port: 80}]}}
+---
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: web-1, namespace: prod}, endpoints: [{addresses: [abc]}]}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, source := range []string{"endpoint " + api.URL, "manifests " + file} {
+		e, _ := plugintest.Env(t, "kubernetes", journal.Text)
+		k := begin(t, e, source+"\nstartup_timeout 20s")
+		const name, help = "coredns_kubernetes_skipped_objects_total", "Objects that make no sense and are left out, or a part of them, by resource. Waypost's own."
+		want := "# HELP " + name + " " + help + "\n# TYPE " + name + " counter\n" + name + `{resource="endpointslices"} 1` + "\n" + name + `{resource="services"} 2` + "\n"
+		if err := testutil.GatherAndCompare(e.Metrics.(prometheus.Gatherer), strings.NewReader(want), name); err != nil {
+			t.Errorf("%s: %v", source, err)
+		}
+		q := plugintest.Ask(t, "web.prod.svc.cluster.local.", dns.TypeA)
+		r := plugintest.Begin(q)
+		if k.Serve(q, r); len(plugintest.Message(t, r).Answer) != 1 {
+			t.Errorf("%s: the rest is not served", source)
+		}
 	}
 }

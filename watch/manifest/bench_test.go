@@ -47,7 +47,7 @@ func BenchmarkTake(b *testing.B) {
 		if err := found.decode("dump.yaml", []byte(text.String())); err != nil {
 			b.Fatal(err)
 		}
-		s, err := FromPath("dump.yaml", cluster.Needs{}, newLog())
+		s, err := FromPath("dump.yaml", cluster.Needs{}, newLog(), nil)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -78,8 +78,8 @@ func addNamespaces[T any](o *objects, of table[T]) {
 	}
 }
 
-// convert adds to next the objects of a table that the selector takes. What cannot be said of an object is warned of; the
-// rest of it, and of the table, stands.
+// convert adds to next the objects of a table that the selector takes. What cannot be said of an object is warned of and
+// counted; the rest of it, and of the table, stands.
 func convert[T, U any, V interface {
 	*U
 	cluster.Object
@@ -92,6 +92,7 @@ func convert[T, U any, V interface {
 		v, err := reduce(f.value)
 		if err != nil {
 			o.warnings = append(o.warnings, fmt.Sprintf("%s: %v", f.place, err))
+			o.skipped = append(o.skipped, v.Kind())
 		}
 		if v != nil {
 			next.add(v)

@@ -11,7 +11,7 @@ import (
 
 // TestDemo wants the demo cluster as its comments describe it, without a warning.
 func TestDemo(t *testing.T) {
-	s, err := FromFS(demo.Files, cluster.Needs{}, newLog())
+	s, err := FromFS(demo.Files, cluster.Needs{}, newLog(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

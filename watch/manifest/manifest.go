@@ -33,6 +33,7 @@ type Source struct {
 	needs     cluster.Needs
 	selectors selectors
 	log       *slog.Logger
+	skipped   func(cluster.Kind)
 	poll      time.Duration // between two looks at files that the kernel reports nothing of
 
 	state  state
@@ -51,18 +52,22 @@ type selectors struct {
 // symbolic link further up the path.
 const pollInterval = 5 * time.Second
 
-// FromPath returns the source over a file or a folder, which is read again as it changes and need not be there yet. The
-// error is that of a selector in needs.
-func FromPath(path string, needs cluster.Needs, log *slog.Logger) (*Source, error) {
-	return newSource(files{path: path}, needs, log)
+// FromPath returns the source over a file or a folder, which is read again as it changes and need not be there yet. skipped
+// is told, after each reading, of every object that was left out, or a part of it, as watch.Metrics is; nil drops. The error
+// is that of a selector in needs.
+func FromPath(path string, needs cluster.Needs, log *slog.Logger, skipped func(cluster.Kind)) (*Source, error) {
+	return newSource(files{path: path}, needs, log, skipped)
 }
 
-// FromFS returns the source over the top folder of fsys, which is read once.
-func FromFS(fsys fs.FS, needs cluster.Needs, log *slog.Logger) (*Source, error) {
-	return newSource(files{fsys: fsys}, needs, log)
+// FromFS returns the source over the top folder of fsys, which is read once. The rest is as with FromPath.
+func FromFS(fsys fs.FS, needs cluster.Needs, log *slog.Logger, skipped func(cluster.Kind)) (*Source, error) {
+	return newSource(files{fsys: fsys}, needs, log, skipped)
 }
 
-func newSource(f files, needs cluster.Needs, log *slog.Logger) (*Source, error) {
+func newSource(f files, needs cluster.Needs, log *slog.Logger, skipped func(cluster.Kind)) (*Source, error) {
+	if skipped == nil {
+		skipped = func(cluster.Kind) {}
+	}
 	objects, err := labels.Parse(needs.Labels)
 	if err != nil {
 		return nil, fmt.Errorf("label selector %q: %w", needs.Labels, err)
@@ -73,7 +78,7 @@ func newSource(f files, needs cluster.Needs, log *slog.Logger) (*Source, error) 
 	}
 	return &Source{
 		files: f, needs: needs, selectors: selectors{objects: objects, namespaces: namespaces},
-		log: log, poll: pollInterval, said: map[string]bool{},
+		log: log, skipped: skipped, poll: pollInterval, said: map[string]bool{},
 	}, nil
 }
 
@@ -113,6 +118,9 @@ func (s *Source) take(sink cluster.Sink) {
 	}
 	next := found.build(s.needs, s.selectors, &s.state)
 	s.warn(found.warnings)
+	for _, kind := range found.skipped {
+		s.skipped(kind)
+	}
 	if changes := s.state.replace(next); len(changes) > 0 {
 		sink.Apply(changes)
 	}

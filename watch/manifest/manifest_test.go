@@ -150,6 +150,32 @@ spec: {clusterIP: 10.96.0.8}
 	}
 }
 
+// TestSkipped wants each object that is left out, or a part of it, to be counted once a reading, and no other.
+func TestSkipped(t *testing.T) {
+	files := fstest.MapFS{"a.yaml": &fstest.MapFile{Data: []byte(web + "---\n" + webSlice + `---
+{apiVersion: v1, kind: Service, metadata: {name: two-ports}, spec: {clusterIP: 10.96.0.7, ports: [{port: 0}, {port: 70000}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: no-address}, spec: {clusterIP: abc, ports: [{port: 80}]}}
+---
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: web-2}, addressType: IPv4, endpoints: [{addresses: [abc]}]}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: Not_A_Name}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: done}, status: {phase: Failed, podIP: abc}}
+`)}}
+	counted := map[string]int{}
+	s, err := FromFS(files, cluster.Needs{Pods: true}, newLog(), func(kind cluster.Kind) { counted[kind.String()]++ })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		s.take(newSink(t))
+	}
+	if diff := cmp.Diff(map[string]int{"namespaces": 2, "services": 4, "endpointslices": 2}, counted); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestNeeds wants what was asked for, and no more, of a cluster that has everything.
 func TestNeeds(t *testing.T) {
 	texts := map[string]string{"a.yaml": web + "---\n" + webSlice + `---
@@ -243,10 +269,10 @@ func TestBadSelectors(t *testing.T) {
 		{Labels: "a in"}:           `label selector "a in": `,
 		{NamespaceLabels: "=a,,!"}: `namespace label selector "=a,,!": `,
 	} {
-		if _, err := FromPath("x", needs, newLog()); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := FromPath("x", needs, newLog(), nil); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v: %v", needs, err)
 		}
-		if _, err := FromFS(fstest.MapFS{}, needs, newLog()); err == nil {
+		if _, err := FromFS(fstest.MapFS{}, needs, newLog(), nil); err == nil {
 			t.Errorf("%v is taken", needs)
 		}
 	}

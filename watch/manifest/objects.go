@@ -27,6 +27,7 @@ type objects struct {
 	nodes      table[corev1.Node]
 	ranges     table[networkingv1.ServiceCIDR]
 	warnings   []string
+	skipped    []cluster.Kind // of each object that something cannot be said of
 }
 
 // table holds the objects of one kind.

@@ -205,7 +205,7 @@ func once(t *testing.T, needs cluster.Needs, texts map[string]string) (told, log
 	for name, text := range texts {
 		fsys[name] = &fstest.MapFile{Data: []byte(text)}
 	}
-	s, err := FromFS(fsys, needs, newLog())
+	s, err := FromFS(fsys, needs, newLog(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

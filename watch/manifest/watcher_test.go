@@ -44,7 +44,7 @@ func (f folder) write(name, text string) {
 // watch runs a source over a path and waits for its first words.
 func watch(t *testing.T, path string, first ...string) (*sink, *logLines) {
 	t.Helper()
-	s, err := FromPath(path, cluster.Needs{NoSlices: true}, newLog())
+	s, err := FromPath(path, cluster.Needs{NoSlices: true}, newLog(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestLinkedFile(t *testing.T) {
 func TestPoll(t *testing.T) {
 	f := newFolder(t, map[string]string{"1/prod/manifests/a.yaml": named("a", "10.0.0.1"), "2/prod/manifests/a.yaml": named("a", "10.0.0.2")})
 	f.do(os.Symlink("1", f.at("current")))
-	s, err := FromPath(f.at("current/prod/manifests"), cluster.Needs{NoSlices: true}, newLog())
+	s, err := FromPath(f.at("current/prod/manifests"), cluster.Needs{NoSlices: true}, newLog(), nil)
 	f.do(err)
 	s.poll = 10 * time.Millisecond
 	sink, _ := run(t, s)
@@ -215,7 +215,7 @@ func TestTerminatingPod(t *testing.T) {
 	const running = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: a}\nstatus: {phase: Running, podIP: 10.0.0.1}\n"
 	going := strings.Replace(running, "namespace: a", "namespace: a"+deleting, 1)
 	f := newFolder(t, map[string]string{"a.yaml": running, "b.yaml": strings.Replace(going, "name: p", "name: q", 1)})
-	s, err := FromPath(f.path, cluster.Needs{NoSlices: true, Pods: true}, newLog())
+	s, err := FromPath(f.path, cluster.Needs{NoSlices: true, Pods: true}, newLog(), nil)
 	f.do(err)
 	sink, _ := run(t, s)
 	sink.next("+ namespace a", "+ pod a/p 10.0.0.1")
