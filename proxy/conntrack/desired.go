@@ -38,6 +38,12 @@ func (d *desired) change(c proxy.RouteChange) bool {
 		slices.ContainsFunc(c.New.Serving, func(e netip.AddrPort) bool { return agrees(c.Old, e) && !agrees(c.New, e) })
 }
 
+// leavesDNS reports whether a change has questions leave a DNS server.
+func leavesDNS(c proxy.RouteChange) bool {
+	return c.Old != nil && c.New != nil && isDNS(c.New) &&
+		slices.ContainsFunc(c.Old.Serving, func(e netip.AddrPort) bool { return agrees(c.Old, e) && !agrees(c.New, e) })
+}
+
 // agrees reports whether a flow to an endpoint agrees with a route.
 //
 // Over UDP, a question to a DNS server is a conversation of its own, whatever port it comes from. So flows leave a DNS server

@@ -30,10 +30,10 @@ type Flows struct {
 	late    *late
 	unsure  bool // what late has is not known to be what it ought to have
 	desired desired
-	looks   int // how often Run is to look
-	asked   int // how often somebody has asked it to
+	looks   int  // how often Run is to look
+	asked   int  // how often somebody has asked it to
+	urgent  bool // since the last look began, a DNS server got to be left: its flows have to leave it before it has ended
 	wake    chan struct{}
-	hurry   chan struct{} // has a token where a DNS server began to end: its flows have to leave it before it has ended
 }
 
 // looksPerChange is how often Run looks after a change. A packet that was under way while the routes changed may leave a
@@ -63,7 +63,7 @@ func Open() (*Flows, error) {
 		links.Close()
 		return nil, errors.Join(fmt.Errorf("open conntrack: %w", err), conn.Close())
 	}
-	return &Flows{conn: conn, links: links, late: late, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), desired: desired{
+	return &Flows{conn: conn, links: links, late: late, wake: make(chan struct{}, 1), desired: desired{
 		routes: map[proxy.Frontend]*proxy.Route{}, gone: map[proxy.Frontend]*proxy.Route{},
 	}}, nil
 }
@@ -134,6 +134,7 @@ func (f *Flows) Apply(c *proxy.Changes) {
 	suspect := f.unsure
 	for _, r := range c.Routes {
 		suspect = f.desired.change(r) || suspect
+		f.urgent = f.urgent || leavesDNS(r)
 	}
 	if suspect {
 		f.look()
@@ -150,12 +151,14 @@ func (f *Flows) look() {
 }
 
 // A look follows a change by a tenth of a second at most, and the second look by a second. But in the long run, looks take a
-// tenth of one processor, however many flows there are and however fast the cluster changes; credit is how far they may be ahead.
+// tenth of one processor, however many flows there are and however fast the cluster changes; credit is how far they may be ahead,
+// and urgentCredit where a DNS server is left, which rarely happens: that look is early whatever the last ones took.
 const (
-	atLeast = 100 * time.Millisecond
-	second  = time.Second
-	share   = 10
-	credit  = 3 * time.Second
+	atLeast      = 100 * time.Millisecond
+	second       = time.Second
+	share        = 10
+	credit       = 3 * time.Second
+	urgentCredit = time.Minute
 )
 
 // Run looks at the flows after changes that may contradict them, and removes those that do, until ctx ends. It calls report
@@ -177,7 +180,7 @@ func (f *Flows) Run(ctx context.Context, report func(Pass)) {
 			before := processorTime()
 			f.Reconcile(report)
 			settled = settled.Add(share * (processorTime() - before))
-			if !f.rest(ctx, time.Until(settled.Add(-credit))) {
+			if !f.rest(ctx, time.Until(settled)) {
 				return
 			}
 		}
@@ -191,22 +194,30 @@ func processorTime() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// rest waits until it is time for the next look, and for as long as it has to; false where ctx ends before.
-func (f *Flows) rest(ctx context.Context, hasTo time.Duration) bool {
-	soonest := time.Now().Add(max(atLeast, hasTo))
-	select {
-	case <-f.wake: // a change cannot wait for the second look after the one before
-	case <-time.After(max(second, hasTo)):
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
+// rest waits until it is time for the next look, by which looks are ahead of their share by no more than their credit; false
+// where ctx ends before.
+func (f *Flows) rest(ctx context.Context, ahead time.Duration) bool {
+	begun := time.Now()
+	pause := max(second, ahead-credit)
+	for {
+		select {
+		case <-f.wake: // a change cannot wait for the second look after the one before
+			pause = min(pause, max(atLeast, ahead-f.credit()))
+		case <-time.After(pause - time.Since(begun)):
+			return ctx.Err() == nil
+		case <-ctx.Done():
+			return false
+		}
 	}
-	select {
-	case <-time.After(time.Until(soonest)):
-		return true
-	case <-ctx.Done():
-		return false
+}
+
+func (f *Flows) credit() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.urgent {
+		return urgentCredit
 	}
+	return credit
 }
 
 func (f *Flows) pending() bool {
@@ -219,6 +230,7 @@ func (f *Flows) pending() bool {
 func (f *Flows) Reconcile(report func(Pass)) {
 	f.mu.Lock()
 	asked := f.asked
+	f.urgent = false
 	err := f.settle()
 	gone := make(map[proxy.Frontend]*proxy.Route, len(f.desired.gone))
 	for frontend, r := range f.desired.gone {
