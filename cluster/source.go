@@ -34,6 +34,7 @@ type Needs struct {
 	Labels          string // a label selector for Services, slices and Pods; "" takes all
 	NamespaceLabels string // a label selector for Namespaces and ServiceImports; "" takes all
 	NodeName        string // with Routes: watch only this Node; "" watches all
+	NodeAddresses   bool   // with NodeName: the other Nodes too, but of them no more than their addresses
 }
 
 // Kinds lists the kinds that are asked for, in the order of their numbers.

@@ -79,6 +79,35 @@ func testEveryKind(t *testing.T, api *fakeAPI) {
 	}
 }
 
+// Nodes are written anew again and again by their kubelets. Of others than the one that is asked for, only addresses count.
+func TestNodesSayWhatHasChanged(t *testing.T) {
+	api := newFakeAPI(t)
+	n := func(name, address string) *corev1.Node {
+		n := node(name)
+		n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: address}}
+		return n
+	}
+	api.set(n("node-1", "192.0.2.1"))
+	api.set(n("node-2", "192.0.2.2"))
+	r, _ := watching(t, api, func(o *Options) {
+		o.Needs = cluster.Needs{NoNamespaces: true, NoSlices: true, Routes: true, NodeName: "node-1", NodeAddresses: true}
+	})
+	r.waitSynced(3)
+	r.taken()
+	for i := range 3 {
+		beat := n("node-2", "192.0.2.2")
+		beat.Labels = map[string]string{"beat": fmt.Sprint(i), corev1.LabelTopologyZone: fmt.Sprint("zone-", i)}
+		beat.Spec.Taints = []corev1.Taint{{Key: "ToBeDeletedByClusterAutoscaler"}}
+		beat.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Reason: fmt.Sprint(i)}}
+		api.set(beat)
+	}
+	api.set(n("node-2", "192.0.2.3"))
+	r.waitFor("~ nodes node-2")
+	if told := r.taken(); len(told) != 1 {
+		t.Errorf("told of more than the new address:\n%s", strings.Join(told, "\n"))
+	}
+}
+
 // Each kind asks for what is needed of it and for no more.
 func TestRequests(t *testing.T) {
 	api := newFakeAPI(t)

@@ -69,10 +69,10 @@ func resourceOf(kind cluster.Kind, needs cluster.Needs) *resource {
 		res.reduce = reduceWith(c.Import, empty, trimmed())
 	case cluster.KindNode:
 		res.goType = "*v1.Node"
-		if needs.NodeName != "" {
+		if needs.NodeName != "" && !needs.NodeAddresses {
 			res.fields = "metadata.name=" + needs.NodeName
 		}
-		res.reduce = reduceWith(c.Node, empty, trimmed())
+		res.reduce = reduceWith(c.Node, empty, trimmedNode())
 	case cluster.KindRange:
 		res.path, res.group.Group = "/apis/networking.k8s.io/v1/servicecidrs", networkingv1.GroupName
 		res.goType, res.optional = "*v1.ServiceCIDR", true // since Kubernetes 1.33
@@ -102,13 +102,17 @@ const (
 	metaFinalizers      = 14
 	metaManagedFields   = 17
 	podSpec             = 2
+	nodeConditions      = 4
+	nodeInfo            = 7
+	nodeImages          = 8
 	endpointTargetRef   = 4
 	endpointTopologyOld = 5
 )
 
-// Where an object has its metadata, and a slice its endpoints.
+// Where an object has its metadata, a Node its status, and a slice its endpoints.
 const (
 	objectMeta     = 1
+	nodeStatus     = 3
 	sliceEndpoints = 2
 )
 
@@ -116,6 +120,11 @@ const (
 func trimmed(fields ...uint64) *wire.Trim {
 	meta := wire.Drop(metaGenerateName, metaSelfLink, metaUID, metaOwners, metaFinalizers, metaManagedFields)
 	return wire.Drop(fields...).Within(objectMeta, meta)
+}
+
+// trimmedNode drops what makes a Node large, and what its kubelet writes anew every few minutes.
+func trimmedNode() *wire.Trim {
+	return trimmed().Within(nodeStatus, wire.Drop(nodeConditions, nodeInfo, nodeImages))
 }
 
 func trimmedSlice(needs cluster.Needs) *wire.Trim {

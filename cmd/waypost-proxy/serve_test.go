@@ -289,6 +289,55 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// TestOtherNodesAddresses: who may write Services gets no other node's address either, unless that is allowed.
+func TestOtherNodesAddresses(t *testing.T) {
+	text, err := os.ReadFile("testdata/cluster.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "cluster.yaml")
+	text = bytes.Replace(text, []byte("externalIPs: [10.96.0.1]"), []byte("externalIPs: [192.0.2.20]"), 1)
+	replace(t, path, append(text, `
+---
+apiVersion: v1
+kind: Node
+metadata: {name: n2}
+status: {addresses: [{type: InternalIP, address: 192.0.2.10}, {type: ExternalIP, address: 192.0.2.20}]}
+`...))
+	for _, c := range []struct {
+		flag    string
+		routes  int
+		refused bool
+	}{
+		{"--allow-node-external-ips=false", 4, true},
+		{"--allow-node-external-ips", 5, false},
+		{"--feature-gates=AllowServiceExternalIPs=false", 4, false},
+	} {
+		r := start(t, newMemory(), "--manifests="+path, c.flag)
+		<-r.kernel.changed
+		log := r.end()
+		if refused := strings.Contains(log, "external IP 192.0.2.20 is refused: it is the address of a node\n"); refused != c.refused || len(r.kernel.routes) != c.routes {
+			t.Errorf("%s: %d routes, want %d; the log is\n%s", c.flag, len(r.kernel.routes), c.routes, log)
+		}
+	}
+}
+
+// TestNodesAreAskedFor: other Nodes are only where their addresses matter.
+func TestNodesAreAskedFor(t *testing.T) {
+	for args, want := range map[string]bool{
+		"": true, "--allow-node-external-ips": false, "--feature-gates=AllowServiceExternalIPs=false": false,
+	} {
+		c, err := config.ParseCommand(strings.Fields(args), io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &process{command: c, settings: c.Settings, node: "n1"}
+		if n := p.needs(); n.NodeAddresses != want || n.NodeName != "n1" {
+			t.Errorf("%q: %+v", args, n)
+		}
+	}
+}
+
 // TestAPIAway: without the API server there is a state that waits and says so, and the kernel is left alone.
 func TestAPIAway(t *testing.T) {
 	r := start(t, newMemory(), "--master=http://"+freeAddress(t))

@@ -14,7 +14,7 @@ import (
 
 // source is where the cluster is read from: a folder of manifests, or an API server.
 func (p *process) source() (cluster.Source, error) {
-	needs := cluster.Needs{NoNamespaces: true, Routes: true, NodeName: p.node}
+	needs := p.needs()
 	if path := p.command.Manifests; path != "" {
 		source, err := manifest.FromPath(path, needs, p.log, p.metrics.Skipped)
 		if err != nil {
@@ -37,6 +37,13 @@ func (p *process) source() (cluster.Source, error) {
 		return nil, fmt.Errorf("reach the API server: %w; without a kubeconfig, this must run in a Pod", err)
 	}
 	return source, nil
+}
+
+// needs is what the source is asked for. Other Nodes' addresses are for the guard of external IPs only, and cost as many
+// events as there are Nodes every few minutes.
+func (p *process) needs() cluster.Needs {
+	guards := !p.settings.NoExternalIPs && !p.command.AllowNodeIPs
+	return cluster.Needs{NoNamespaces: true, Routes: true, NodeName: p.node, NodeAddresses: guards}
 }
 
 // requests counts requests to the API server, and tells the health page how they go.

@@ -38,7 +38,8 @@ const (
 )
 
 // allows reports whether a Service may have the external IP a, and notes it where not: whoever may write Services could
-// otherwise take connections that are meant for others (CVE-2020-8554).
+// otherwise take connections that are meant for others (CVE-2020-8554). A load balancer that runs in the cluster may have no
+// other IPs than its nodes'.
 func (p *Plan) allows(s *service, sort sort, a netip.Addr) bool {
 	why, reason := special(a), proxy.SpecialAddress
 	switch {
@@ -51,7 +52,7 @@ func (p *Plan) allows(s *service, sort sort, a netip.Addr) bool {
 		why, reason = "it is in a range of Pods", proxy.IsPodAddress
 	case slices.Contains(p.options.Protected, a):
 		why, reason = "the configuration protects it", proxy.IsProtected
-	case !p.options.AllowNodeAddresses && p.isNodeAddress(a):
+	case sort == external && !p.options.AllowNodeAddresses && p.isNodeAddress(a):
 		why, reason = "it is the address of a node", proxy.IsNodeAddress
 	default:
 		return true

@@ -72,6 +72,10 @@ func TestRefusedExternalIPs(t *testing.T) {
 	`)
 
 	w.kernel.refused = nil
+	w.tell("node b 192.0.2.11\nservice evil/other 10.96.0.67 port=dns:53/udp external=192.0.2.11")
+	expect(t, "refusals", w.refusals(), "evil/other: external IP 192.0.2.11: it is the address of a node (node_address)")
+
+	w.kernel.refused = nil
 	w.tell("slice evil/web-1 web port=dns:53/udp 10.1.6.7")
 	expect(t, "refusals that were told already", w.refusals(), "")
 }
@@ -129,6 +133,23 @@ func TestRefusalsFollowTheCluster(t *testing.T) {
 		10.96.0.1:80/tcp prod/web:http reject
 		192.0.2.10:80/tcp prod/web:http reject
 	`)
+}
+
+// Load balancers that run in the cluster, as k3s has one, have the addresses of nodes.
+func TestLoadBalancersMayHaveNodesAddresses(t *testing.T) {
+	w := newWorld(t, atA)
+	w.tell(`
+		node a 192.0.2.10
+		node b 192.0.2.11
+		service prod/web 10.96.0.1 port=http:80/tcp lb=192.0.2.10 lb=192.0.2.11 external=192.0.2.11
+		slice prod/web-1 web port=http:80/tcp 10.1.0.1
+	`)
+	expect(t, "routes", w.routes(), `
+		10.96.0.1:80/tcp prod/web:http forward 10.1.0.1:80 masquerade foreign
+		192.0.2.10:80/tcp prod/web:http forward 10.1.0.1:80 masquerade always
+		192.0.2.11:80/tcp prod/web:http forward 10.1.0.1:80 masquerade always
+	`)
+	expect(t, "refusals", w.refusals(), "prod/web: external IP 192.0.2.11: it is the address of a node (node_address)")
 }
 
 func TestManyRefusalsAreBounded(t *testing.T) {

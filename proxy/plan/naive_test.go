@@ -86,12 +86,12 @@ func (n *naive) add(all map[proxy.Frontend]string, s *cluster.Service, port clus
 		}
 	}
 	for _, a := range r.LoadBalancerIPs {
-		if ofFamily(f)(a) && n.mayBeExternal(a) {
+		if ofFamily(f)(a) && !n.isClusterIP(a) {
 			put(a, port.Number, true, n.from(r, f))
 		}
 	}
 	for _, a := range r.ExternalIPs {
-		if ofFamily(f)(a) && n.mayBeExternal(a) {
+		if ofFamily(f)(a) && !n.isClusterIP(a) && !n.isNodeAddress(a) {
 			put(a, port.Number, true, nil)
 		}
 	}
@@ -100,25 +100,24 @@ func (n *naive) add(all map[proxy.Frontend]string, s *cluster.Service, port clus
 	}
 }
 
-func (n *naive) mayBeExternal(a netip.Addr) bool {
+func (n *naive) isClusterIP(a netip.Addr) bool {
 	for _, s := range n.services {
 		if slices.Contains(s.ClusterIPs, a) {
-			return false
-		}
-	}
-	for _, node := range n.nodes {
-		if slices.Contains(node.Addresses, a) {
-			return false
+			return true
 		}
 	}
 	for _, r := range n.ranges {
 		for _, p := range r.Prefixes {
 			if p.Contains(a) {
-				return false
+				return true
 			}
 		}
 	}
-	return true
+	return false
+}
+
+func (n *naive) isNodeAddress(a netip.Addr) bool {
+	return slices.ContainsFunc(n.nodes, func(node *cluster.Node) bool { return slices.Contains(node.Addresses, a) })
 }
 
 func (n *naive) own() *cluster.Node {

@@ -75,12 +75,7 @@ func (c *Converter) Node(n *corev1.Node) (*cluster.Node, error) {
 		return nil, errors.New("a Node without a name")
 	}
 	var bad flaws
-	value := &cluster.Node{
-		Name:    n.Name,
-		Zone:    c.shared.string(n.Labels[corev1.LabelTopologyZone]),
-		Leaving: !n.DeletionTimestamp.IsZero(),
-	}
-	_, value.Excluded = n.Labels[corev1.LabelNodeExcludeBalancers]
+	value := &cluster.Node{Name: n.Name}
 	for _, kind := range []corev1.NodeAddressType{corev1.NodeInternalIP, corev1.NodeExternalIP} {
 		for _, a := range n.Status.Addresses {
 			if a.Type == kind {
@@ -88,13 +83,23 @@ func (c *Converter) Node(n *corev1.Node) (*cluster.Node, error) {
 			}
 		}
 	}
+	if c.needs.NodeName == "" || c.needs.NodeName == n.Name {
+		c.ownNode(value, n, &bad)
+	}
+	return value, bad.errOf(value.Key())
+}
+
+// ownNode adds what nobody needs to know of other Nodes than the one they are on.
+func (c *Converter) ownNode(value *cluster.Node, n *corev1.Node, bad *flaws) {
+	value.Zone = c.shared.string(n.Labels[corev1.LabelTopologyZone])
+	value.Leaving = !n.DeletionTimestamp.IsZero()
+	_, value.Excluded = n.Labels[corev1.LabelNodeExcludeBalancers]
 	for _, cidr := range n.Spec.PodCIDRs {
-		value.PodCIDRs = appendPrefix(value.PodCIDRs, cidr, "spec.podCIDRs", &bad)
+		value.PodCIDRs = appendPrefix(value.PodCIDRs, cidr, "spec.podCIDRs", bad)
 	}
 	for _, t := range n.Spec.Taints {
 		value.Leaving = value.Leaving || t.Key == leavingTaint
 	}
-	return value, bad.errOf(value.Key())
 }
 
 // Range reduces a networking/v1 ServiceCIDR.

@@ -86,6 +86,11 @@ func TestNamespace(t *testing.T) {
 	})
 }
 
+const busyNode = `
+metadata: {name: node-1, labels: {topology.kubernetes.io/zone: zone-a, node.kubernetes.io/exclude-from-external-load-balancers: ""}}
+spec: {podCIDRs: [10.1.0.0/24], taints: [{key: ToBeDeletedByClusterAutoscaler, effect: NoSchedule}]}
+status: {addresses: [{type: InternalIP, address: 10.0.0.1}]}`
+
 func TestNode(t *testing.T) {
 	run(t, (*Converter).Node, []conversion{{
 		name: "plain", object: `
@@ -105,6 +110,12 @@ spec: {taints: [{key: ToBeDeletedByClusterAutoscaler, effect: NoSchedule}]}`,
 		name: "bad range", object: `{metadata: {name: node-1}, spec: {podCIDRs: [10.1.0.0/33]}}`,
 		want: "node-1",
 		flaw: `"node-1": spec.podCIDRs: "10.1.0.0/33" is not a range of addresses`,
+	}, {
+		name: "the own one", needs: cluster.Needs{NodeName: "node-1", NodeAddresses: true}, object: busyNode,
+		want: "node-1 10.0.0.1 10.1.0.0/24 in zone-a leaving excluded",
+	}, {
+		name: "another one", needs: cluster.Needs{NodeName: "node-2", NodeAddresses: true}, object: busyNode,
+		want: "node-1 10.0.0.1",
 	}, {
 		name: "no name", object: `{}`, flaw: "a Node without a name",
 	}})

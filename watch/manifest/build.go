@@ -34,7 +34,11 @@ func (o *objects) build(needs cluster.Needs, s selectors, last *state) state {
 		convert(o, &next, o.imports, s.namespaces, func(v *fromapi.ServiceImport) labels.Set { return v.Labels }, c.Import)
 	}
 	if needs.Routes {
-		convert(o, &next, o.nodes.only(needs.NodeName), labels.Everything(), func(*corev1.Node) labels.Set { return nil }, c.Node)
+		nodes := o.nodes
+		if !needs.NodeAddresses {
+			nodes = nodes.only(needs.NodeName)
+		}
+		convert(o, &next, nodes, labels.Everything(), func(*corev1.Node) labels.Set { return nil }, c.Node)
 		convert(o, &next, o.ranges, labels.Everything(), func(*networkingv1.ServiceCIDR) labels.Set { return nil }, c.Range)
 	}
 	return next

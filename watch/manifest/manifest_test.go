@@ -250,6 +250,7 @@ spec: {cidrs: [10.96.0.0/12]}
 		{"a namespace by the label the API server gives", cluster.Needs{NamespaceLabels: "kubernetes.io/metadata.name=prod", Imports: true}, []string{prod, other, service, plain}},
 		{"routes", cluster.Needs{Routes: true}, []string{prod, test, other, service, slice + "10.244.1.1(node=n1,zone=z1)rs 10.244.1.2()s", "+ node n1", "+ node n2", ranges}},
 		{"routes of one node", cluster.Needs{Routes: true, NodeName: "n2"}, []string{prod, test, other, service, slice + "10.244.1.1(node=n1,zone=z1)rs 10.244.1.2()s", "+ node n2", ranges}},
+		{"routes of one node, and the addresses of all", cluster.Needs{Routes: true, NodeName: "n2", NodeAddresses: true}, []string{prod, test, other, service, slice + "10.244.1.1(node=n1,zone=z1)rs 10.244.1.2()s", "+ node n1", "+ node n2", ranges}},
 		{"no namespaces", cluster.Needs{NoNamespaces: true}, []string{other, service, plain}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
