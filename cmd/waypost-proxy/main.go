@@ -73,7 +73,9 @@ func act(c *config.Command, out io.Writer) error {
 	}
 	defer func() { _ = k.Close() }() // the process ends
 	if c.Cleanup {
-		return errors.Join(k.Cleanup(), kubeproxy.Remove())
+		err := k.Cleanup()
+		_, failed := kubeproxy.Remove()
+		return errors.Join(err, failed)
 	}
 	flows, err := conntrack.Open()
 	if err != nil {
@@ -83,7 +85,19 @@ func act(c *config.Command, out io.Writer) error {
 	tuneMemory()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	return serve(ctx, c, node{tables{k}, flows, "/"}, out)
+	return serve(ctx, c, node{tables{k}, flows, removeKubeProxy, "/"}, out)
+}
+
+// removeKubeProxy takes away what kube-proxy has left behind. It has a connection of its own, as routes change meanwhile.
+func removeKubeProxy() (removed []string, err error) {
+	k, err := nftables.Open(nftables.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = k.Close() }() // nothing is read from it any more
+	tables, err := k.RemoveKubeProxy()
+	others, failed := kubeproxy.Remove()
+	return append(tables, others...), errors.Join(err, failed)
 }
 
 // initOnly does what later starts need no full privileges for any more.

@@ -67,7 +67,9 @@ type flows interface {
 type node struct {
 	kernel
 	flows flows
-	root  string // where /proc and /sys are: "/" but in tests
+	// removeKubeProxy takes away what kube-proxy has left behind, and returns what that was.
+	removeKubeProxy func() (removed []string, err error)
+	root            string // where /proc and /sys are: "/" but in tests
 }
 
 // process is a proxy that runs.
@@ -84,6 +86,7 @@ type process struct {
 	metrics *metrics.Metrics
 	keeper  *keeper.Keeper
 	ballast []byte        // until there are routes
+	routed  chan struct{} // closed once there are
 	prober  *probe.Prober // nil where nobody is to be asked
 }
 
@@ -91,7 +94,7 @@ type process struct {
 func serve(ctx context.Context, c *config.Command, k node, out io.Writer) error {
 	j := newJournal(c.Settings, out)
 	defer j.Close()
-	p := &process{command: c, settings: c.Settings, kernel: k, log: j.Logger(""), ballast: make([]byte, ballastSize)}
+	p := &process{command: c, settings: c.Settings, kernel: k, log: j.Logger(""), ballast: make([]byte, ballastSize), routed: make(chan struct{})}
 	if err := p.build(); err != nil {
 		return err
 	}
@@ -176,6 +179,25 @@ const ballastSize = 64 << 20
 func (p *process) begun() {
 	p.ballast = nil
 	debug.FreeOSMemory()
+	close(p.routed)
+}
+
+// succeed takes away what kube-proxy has left behind, once there are routes in its place. Routes work beside it, if not all
+// connections go by them.
+func (p *process) succeed(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-p.routed:
+	}
+	removed, err := p.kernel.removeKubeProxy()
+	if len(removed) > 0 {
+		p.log.Info("what kube-proxy has left behind is taken away: " + strings.Join(removed, ", "))
+	}
+	if err != nil {
+		p.log.Warn("what kube-proxy may have left behind is not all taken away: " + strings.ReplaceAll(err.Error(), "\n", "; ") +
+			"; run waypost-proxy --cleanup as root")
+	}
 }
 
 // live runs all parts and returns when they have ended: with ctx, or with the first of them that cannot go on.
@@ -194,6 +216,7 @@ func (p *process) live(ctx context.Context, source cluster.Source) error {
 	w, err := p.kernel.Listen() // before anything is there that could be touched
 	parts.Go(func() { p.guard(ctx, w, err) })
 	parts.Go(func() { p.keeper.Run(ctx) })
+	parts.Go(func() { p.succeed(ctx) })
 	parts.Go(func() { p.kernel.flows.Run(ctx, p.flowsReconciled) })
 	var sink cluster.Sink = p.keeper
 	if p.prober != nil {

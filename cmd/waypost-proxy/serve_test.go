@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -105,7 +106,10 @@ func (f flowMemory) Run(ctx context.Context, report func(conntrack.Pass)) {
 
 // nodeWith is a node with a kernel and flows that only remember, and files of its own.
 func nodeWith(t *testing.T, k *memory) node {
-	return node{kernel: k, flows: flowMemory{make(chan string, 100)}, root: t.TempDir()}
+	return node{
+		kernel: k, flows: flowMemory{make(chan string, 100)}, root: t.TempDir(),
+		removeKubeProxy: func() ([]string, error) { return nil, nil },
+	}
 }
 
 // freePort returns an address of the loopback interface that nothing listens on.
@@ -132,6 +136,12 @@ type running struct {
 
 func start(t *testing.T, k *memory, args ...string) *running {
 	t.Helper()
+	return startOn(t, nodeWith(t, k), args...)
+}
+
+func startOn(t *testing.T, n node, args ...string) *running {
+	t.Helper()
+	k := n.kernel.(*memory)
 	r := &running{t: t, kernel: k, healthz: freeAddress(t), metrics: freeAddress(t), log: &bytes.Buffer{}, done: make(chan error, 1)}
 	args = append([]string{"--node-name=n1", "--healthz-bind-address=" + r.healthz, "--metrics-bind-address=" + r.metrics}, args...)
 	c, err := config.ParseCommand(args, io.Discard)
@@ -140,7 +150,7 @@ func start(t *testing.T, k *memory, args ...string) *running {
 	}
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(context.Background())
-	r.node = nodeWith(t, k)
+	r.node = n
 	go func() { r.done <- serve(ctx, c, r.node, r.log) }()
 	return r
 }
@@ -336,6 +346,67 @@ func TestNodesAreAskedFor(t *testing.T) {
 			t.Errorf("%q: %+v", args, n)
 		}
 	}
+}
+
+// TestKubeProxysLeftoversGo: they go once there are routes in their place, and what does not go is told.
+func TestKubeProxysLeftoversGo(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		removed []string
+		err     error
+		want    []string
+	}{
+		{"nothing", nil, nil, nil},
+		{"all", []string{"table ip kube-proxy", "sets of ipset (12)"}, nil, []string{
+			"[INFO] what kube-proxy has left behind is taken away: table ip kube-proxy, sets of ipset (12)",
+		}},
+		{"some", []string{"table ip kube-proxy"}, errors.Join(unix.EPERM, unix.EBUSY), []string{
+			"[INFO] what kube-proxy has left behind is taken away: table ip kube-proxy",
+			"[WARNING] what kube-proxy may have left behind is not all taken away: operation not permitted; device or resource busy; run waypost-proxy --cleanup as root",
+		}},
+	} {
+		k := newMemory()
+		n := nodeWith(t, k)
+		asked := make(chan int, 1)
+		n.removeKubeProxy = func() ([]string, error) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			asked <- len(k.routes)
+			return c.removed, c.err
+		}
+		r := startOn(t, n, "--manifests=testdata/cluster.yaml")
+		if routes := <-asked; routes != 4 {
+			t.Errorf("%s: leftovers go while there are %d routes, want 4", c.name, routes)
+		}
+		var got []string
+		for line := range strings.Lines(r.end()) {
+			if strings.Contains(line, "left behind") {
+				got = append(got, strings.TrimSpace(line))
+			}
+		}
+		if len(got) != len(c.want) {
+			t.Fatalf("%s: the log says %q, want %q", c.name, got, c.want)
+		}
+		for i := range got {
+			if !strings.HasSuffix(got[i], c.want[i]) {
+				t.Errorf("%s: the log says %q, want %q", c.name, got[i], c.want[i])
+			}
+		}
+	}
+}
+
+// TestKubeProxysLeftoversStay as long as there is nothing in their place.
+func TestKubeProxysLeftoversStay(t *testing.T) {
+	n := nodeWith(t, newMemory())
+	n.removeKubeProxy = func() ([]string, error) {
+		t.Error("leftovers go without routes in their place")
+		return nil, nil
+	}
+	r := startOn(t, n, "--master=http://"+freeAddress(t))
+	for err := io.EOF; err != nil; { // it is about to listen
+		_, err = http.Get("http://" + r.healthz + "/livez")
+	}
+	r.end()
 }
 
 // TestAPIAway: without the API server there is a state that waits and says so, and the kernel is left alone.

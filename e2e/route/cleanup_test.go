@@ -37,6 +37,10 @@ const leftovers = `
 	nft add table inet admin
 `
 
+// removedFromNFTables is what is told of leftovers.
+const removedFromNFTables = "table ip kube-proxy, chains of table ip nat (4), chains of table ip filter (1), chains of table ip mangle (1), " +
+	"table ip6 kube-proxy, chains of table ip6 nat (1)"
+
 func (s *Space) shell(t *testing.T, commands string) string {
 	t.Helper()
 	var out []byte
@@ -64,8 +68,15 @@ func TestKubeProxysLeftoversGoAndOthersRulesStay(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Node1.shell(t, leftovers)
-	if err := r.Kernel.RemoveKubeProxy(); err != nil {
+	removed, err := r.Kernel.RemoveKubeProxy()
+	if err != nil {
 		t.Fatal(err)
+	}
+	if got := strings.Join(removed, ", "); got != removedFromNFTables {
+		t.Errorf("removed are\n%s\nwant\n%s", got, removedFromNFTables)
+	}
+	if again, err := r.Kernel.RemoveKubeProxy(); err != nil || len(again) > 0 {
+		t.Errorf("the second time, removed are %q: %v", again, err)
 	}
 	expectRules(t, l.Node1.shell(t, rules), "table ip waypost", "table ip6 waypost")
 	l.check(t, "a tcp web:80 -> b sees a | c sees a")

@@ -4,6 +4,7 @@ package route
 
 import (
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,11 +85,18 @@ func TestKubeProxysLeftoversInIPVSGoAndOthersStay(t *testing.T) {
 			}
 			s.shell(t, ipvsLeftovers)
 			s.restore(t, flavour, ipvsRules)
+			want := "virtual servers of IPVS (5), sets of ipset (8), link kube-ipvs0"
 			for range 2 { // the second time, nothing is there
-				if err := s.Do(removeAll); err != nil {
+				removed, err := s.removeAll()
+				if err != nil {
 					t.Fatal(err)
 				}
 				s.expectNoIPVS(t, flavour)
+				removed = slices.DeleteFunc(removed, func(what string) bool { return strings.HasPrefix(what, "chains of ") })
+				if got := strings.Join(removed, ", "); got != want {
+					t.Errorf("removed are %q, want %q", got, want)
+				}
+				want = ""
 			}
 		})
 	}
@@ -105,16 +113,20 @@ func addIPVSDevice() error {
 }
 
 // removeAll does what waypost-proxy --cleanup does.
-func removeAll() error {
-	k, err := nftables.Open(nftables.Options{})
-	if err != nil {
+func (s *Space) removeAll() (removed []string, err error) {
+	err = s.Do(func() error {
+		k, err := nftables.Open(nftables.Options{})
+		if err != nil {
+			return err
+		}
+		defer k.Close()
+		if err := k.Cleanup(); err != nil {
+			return err
+		}
+		removed, err = kubeproxy.Remove()
 		return err
-	}
-	defer k.Close()
-	if err := k.Cleanup(); err != nil {
-		return err
-	}
-	return kubeproxy.Remove()
+	})
+	return removed, err
 }
 
 func (s *Space) expectNoIPVS(t *testing.T, flavour string) {

@@ -130,13 +130,21 @@ func TestKubeProxysLeftoversInIPTablesLegacyGoAndOthersRulesStay(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	remove := func() {
+	remove := func(want string) {
 		t.Helper()
-		if err := s.Do(kubeproxy.Remove); err != nil {
+		err := s.Do(func() error {
+			removed, err := kubeproxy.Remove()
+			slices.Sort(removed)
+			if got := strings.Join(removed, ", "); got != want {
+				t.Errorf("removed are %q, want %q", got, want)
+			}
+			return err
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	remove() // nothing is there
+	remove("") // nothing is there
 	if made := s.shell(t, "cat /proc/thread-self/net/ip_tables_names /proc/thread-self/net/ip6_tables_names"); made != "" {
 		t.Errorf("tables were made where none was: %s", made)
 	}
@@ -146,8 +154,11 @@ func TestKubeProxysLeftoversInIPTablesLegacyGoAndOthersRulesStay(t *testing.T) {
 		want[program] = s.saved(t, program+"-legacy")
 		s.restore(t, program+"-legacy", inFamily(program, kubeProxys))
 	}
-	for range 2 { // the second time, nothing of it is there
-		remove()
+	const all = "chains of table filter of ip6tables-legacy, chains of table filter of iptables-legacy, " +
+		"chains of table mangle of ip6tables-legacy, chains of table mangle of iptables-legacy, " +
+		"chains of table nat of ip6tables-legacy, chains of table nat of iptables-legacy"
+	for _, removed := range []string{all, ""} { // the second time, nothing of it is there
+		remove(removed)
 		for program, want := range want {
 			if got := s.saved(t, program+"-legacy"); got != want {
 				t.Errorf("%s has\n%s\nand had before kube-proxy\n%s", program, got, want)

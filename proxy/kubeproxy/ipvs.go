@@ -19,43 +19,48 @@ const device = "kube-ipvs0"
 
 // removeIPVS takes away what kube-proxy's IPVS mode has: virtual servers, sets, and last the device, by whose addresses the
 // virtual servers are told from others', such as keepalived's.
-func removeIPVS() error {
+func removeIPVS() (removed []string, err error) {
 	sets, err := openSets()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer sets.close()
 	ports, err := sets.nodePorts()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	link, err := netlink.LinkByName(device)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
 		return sets.destroy()
 	}
 	if err != nil {
-		return fmt.Errorf("find the link %s: %w", device, err)
+		return nil, fmt.Errorf("find the link %s: %w", device, err)
 	}
-	if err := removeServers(link, ports); err != nil {
-		return err
+	servers, err := removeServers(link, ports)
+	if servers > 0 {
+		removed = append(removed, fmt.Sprintf("virtual servers of IPVS (%d)", servers))
 	}
-	if err := sets.destroy(); err != nil {
-		return err
+	if err != nil {
+		return removed, err
+	}
+	gone, err := sets.destroy()
+	if removed = append(removed, gone...); err != nil {
+		return removed, err
 	}
 	if err := netlink.LinkDel(link); err != nil {
-		return fmt.Errorf("remove the link %s: %w", device, err)
+		return removed, fmt.Errorf("remove the link %s: %w", device, err)
 	}
-	return nil
+	return append(removed, "link "+device), nil
 }
 
-// removeServers removes the virtual servers whose addresses a link has, and those of node ports.
-func removeServers(link netlink.Link, nodePorts map[port]bool) error {
+// removeServers removes the virtual servers whose addresses a link has, and those of node ports. It returns how many.
+func removeServers(link netlink.Link, nodePorts map[port]bool) (removed int, err error) {
 	if _, err := os.Stat("/proc/thread-self/net/ip_vs"); errors.Is(err, os.ErrNotExist) {
-		return nil
+		return 0, nil
 	}
 	list, err := netlink.AddrList(link, netlink.FAMILY_ALL)
 	if err != nil {
-		return fmt.Errorf("list the addresses of %s: %w", device, err)
+		return 0, fmt.Errorf("list the addresses of %s: %w", device, err)
 	}
 	addresses := map[netip.Addr]bool{}
 	for _, a := range list {
@@ -64,11 +69,11 @@ func removeServers(link netlink.Link, nodePorts map[port]bool) error {
 	}
 	family, err := netlink.GenlFamilyGet("IPVS")
 	if err != nil {
-		return fmt.Errorf("open IPVS: %w", err)
+		return 0, fmt.Errorf("open IPVS: %w", err)
 	}
 	servers, err := ask(family.ID, getServer, unix.NLM_F_DUMP, nil)
 	if err != nil {
-		return fmt.Errorf("list the virtual servers of IPVS: %w", err)
+		return 0, fmt.Errorf("list the virtual servers of IPVS: %w", err)
 	}
 	for _, message := range servers {
 		s, ok := parseServer(message)
@@ -76,10 +81,11 @@ func removeServers(link netlink.Link, nodePorts map[port]bool) error {
 			continue
 		}
 		if _, err := ask(family.ID, deleteServer, unix.NLM_F_ACK, s.name); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("remove the virtual server %s of IPVS: %w", s.at, err)
+			return removed, fmt.Errorf("remove the virtual server %s of IPVS: %w", s.at, err)
 		}
+		removed++
 	}
-	return nil
+	return removed, nil
 }
 
 // Commands and attributes of IPVS, from linux/ip_vs.h.

@@ -11,10 +11,15 @@ import (
 )
 
 // Remove takes away what kube-proxy has left behind in the network namespace of the thread that calls it, but for what is in
-// nftables, which is to go before: rules keep its sets from going. What is not there is no error, and is not looked for with
-// what the kernel would have to load first.
-func Remove() error {
-	return errors.Join(xtables.Prune(IsChain), removeIPVS())
+// nftables, which is to go before: rules keep its sets from going. It returns what was there. What is not there is no error,
+// and is not looked for with what the kernel would have to load first.
+func Remove() (removed []string, err error) {
+	tables, err := xtables.Prune(IsChain)
+	for _, table := range tables {
+		removed = append(removed, "chains of "+table)
+	}
+	ipvs, failed := removeIPVS()
+	return append(removed, ipvs...), errors.Join(err, failed)
 }
 
 // IsChain reports whether kube-proxy makes chains of that name, in its iptables or its IPVS mode. Those of kubelet

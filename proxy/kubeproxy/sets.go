@@ -143,8 +143,9 @@ const (
 )
 
 // destroy takes the sets away.
-func (s *sets) destroy() error {
+func (s *sets) destroy() (removed []string, err error) {
 	var failed []error
+	gone := 0
 	for _, name := range s.names {
 		var b nfnetlink.Buffer
 		begin(&b, destroySet, nfnetlink.Acknowledge)
@@ -160,7 +161,12 @@ func (s *sets) destroy() error {
 			failed = append(failed, fmt.Errorf("remove the set %s of ipset: a rule of somebody else refers to it", name))
 		case err != nil && !errors.Is(err, unix.ENOENT):
 			failed = append(failed, fmt.Errorf("remove the set %s of ipset: %w", name, err))
+		default:
+			gone++
 		}
 	}
-	return errors.Join(failed...)
+	if gone > 0 {
+		removed = append(removed, fmt.Sprintf("sets of ipset (%d)", gone))
+	}
+	return removed, errors.Join(failed...)
 }

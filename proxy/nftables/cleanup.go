@@ -13,50 +13,59 @@ import (
 // Cleanup takes away this program's tables, package conntrack's among them, and what RemoveKubeProxy does. What is not there is no error.
 func (t *Tables) Cleanup() error {
 	t.synced = false
-	return t.remove(t.table, t.table+"-late", kubeProxyTable)
+	_, err := t.remove(t.table, t.table+"-late", kubeProxyTable)
+	return err
 }
 
 // RemoveKubeProxy takes away what kube-proxy has left behind in nftables, once this program routes in its place: its tables, and
 // its chains in the tables of iptables (of iptables-nft, whose tables are nftables' too), with the rules that lead to them.
-// kubeproxy.Remove takes away the rest. It is called as Apply is.
-func (t *Tables) RemoveKubeProxy() error { return t.remove(kubeProxyTable) }
+// kubeproxy.Remove takes away the rest. It returns what was there, and is called as Apply is.
+func (t *Tables) RemoveKubeProxy() (removed []string, err error) { return t.remove(kubeProxyTable) }
 
 // kubeProxyTable is the name of kube-proxy's tables in its nftables mode.
 const kubeProxyTable = "kube-proxy"
 
 // remove takes away tables, and kube-proxy's part of others.
-func (t *Tables) remove(tables ...string) error {
+func (t *Tables) remove(tables ...string) (removed []string, err error) {
 	t.snapshot = nil
 	t.tx = newTransaction(t.table, &t.families)
 	for i := range t.families {
-		if err := t.removeFamily(&t.families[i], tables); err != nil {
-			return fmt.Errorf("clean up: %w", err)
+		found, err := t.removeFamily(&t.families[i], tables)
+		if err != nil {
+			return nil, fmt.Errorf("clean up: %w", err)
 		}
+		removed = append(removed, found...)
 	}
 	if err := t.tx.commit(t.conn); err != nil {
-		return fmt.Errorf("clean up: %w", err)
+		return nil, fmt.Errorf("clean up: %w", err)
 	}
-	return nil
+	return removed, nil
 }
 
-func (t *Tables) removeFamily(f *family, unwanted []string) error {
+func (t *Tables) removeFamily(f *family, unwanted []string) (found []string, err error) {
 	tables, err := t.tableNames(f)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, name := range unwanted {
 		if slices.Contains(tables, name) {
 			t.tx.deleteTable(f, name)
+			found = append(found, "table "+f.word+" "+name)
 		}
 	}
 	for _, name := range []string{"nat", "filter", "mangle"} {
-		if slices.Contains(tables, name) {
-			if err := t.cleanupIPTables(f, name); err != nil {
-				return err
-			}
+		if !slices.Contains(tables, name) {
+			continue
+		}
+		chains, err := t.cleanupIPTables(f, name)
+		if err != nil {
+			return nil, err
+		}
+		if chains > 0 {
+			found = append(found, fmt.Sprintf("chains of table %s %s (%d)", f.word, name, chains))
 		}
 	}
-	return nil
+	return found, nil
 }
 
 func (t *Tables) tableNames(f *family) ([]string, error) {
@@ -76,11 +85,11 @@ func (t *Tables) tableNames(f *family) ([]string, error) {
 	return names, nil
 }
 
-// cleanupIPTables takes kube-proxy's chains out of a table of iptables.
-func (t *Tables) cleanupIPTables(f *family, table string) error {
+// cleanupIPTables takes kube-proxy's chains out of a table of iptables, and returns how many there are.
+func (t *Tables) cleanupIPTables(f *family, table string) (chains int, err error) {
 	old := iptables{Tables: t, family: f, name: table}
 	if err := old.read(); err != nil {
-		return fmt.Errorf("read table %s %s of iptables: %w", f.word, table, err)
+		return 0, fmt.Errorf("read table %s %s of iptables: %w", f.word, table, err)
 	}
 	tx := transaction{table: table, messages: t.tx.messages, notes: t.tx.notes}
 	for _, r := range old.leading {
@@ -97,7 +106,7 @@ func (t *Tables) cleanupIPTables(f *family, table string) error {
 		tx.deleteChain(f, c)
 	}
 	t.tx.messages, t.tx.notes = tx.messages, tx.notes
-	return nil
+	return len(old.chains), nil
 }
 
 // iptables is a table of iptables-nft, and what kube-proxy has in it.

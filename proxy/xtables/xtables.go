@@ -25,15 +25,17 @@ var families = []family{
 }
 
 // Prune takes chains out of all tables in the network namespace of the thread that calls it, with the rules of other chains
-// that lead to them. The counters of all other rules stay. Tables that have none of them are not touched, and none is made.
-func Prune(unwanted func(chain string) bool) error {
+// that lead to them, and returns which had some. The counters of all other rules stay. Tables that have none of them are not
+// touched, and none is made.
+func Prune(unwanted func(chain string) bool) (pruned []string, err error) {
 	unlock := lock()
 	defer unlock()
 	var failed []error
 	for i := range families {
-		failed = append(failed, families[i].prune(unwanted))
+		tables, err := families[i].prune(unwanted)
+		pruned, failed = append(pruned, tables...), append(failed, err)
 	}
-	return errors.Join(failed...)
+	return pruned, errors.Join(failed...)
 }
 
 // lockFile is what iptables holds while it works.
@@ -49,43 +51,49 @@ func lock() (unlock func()) {
 	return func() { _ = file.Close() }
 }
 
-func (f *family) prune(unwanted func(string) bool) error {
+func (f *family) prune(unwanted func(string) bool) (pruned []string, err error) {
 	names, err := os.ReadFile("/proc/thread-self/net/" + f.names)
 	switch {
 	case errors.Is(err, os.ErrNotExist), err == nil && len(names) == 0:
-		return nil
+		return nil, nil
 	case err != nil:
-		return fmt.Errorf("find the tables of %s: %w", f.program, err)
+		return nil, fmt.Errorf("find the tables of %s: %w", f.program, err)
 	}
 	fd, err := unix.Socket(f.domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("open a socket to %s: %w", f.program, err)
+		return nil, fmt.Errorf("open a socket to %s: %w", f.program, err)
 	}
 	defer func() { _ = unix.Close(fd) }()
 	var failed []error
 	for _, name := range strings.Fields(string(names)) {
-		if err := f.pruneTable(fd, name, unwanted); err != nil {
-			failed = append(failed, fmt.Errorf("take chains out of table %s of %s: %w", name, f.program, err))
+		table := fmt.Sprintf("table %s of %s", name, f.program)
+		had, err := f.pruneTable(fd, name, unwanted)
+		switch {
+		case err != nil:
+			failed = append(failed, fmt.Errorf("take chains out of %s: %w", table, err))
+		case had:
+			pruned = append(pruned, table)
 		}
 	}
-	return errors.Join(failed...)
+	return pruned, errors.Join(failed...)
 }
 
 // patience is how often a table is read anew that has changed meanwhile.
 const patience = 10
 
-func (f *family) pruneTable(fd int, name string, unwanted func(string) bool) error {
+// pruneTable reports whether the table had unwanted chains.
+func (f *family) pruneTable(fd int, name string, unwanted func(string) bool) (had bool, err error) {
 	for try := 1; ; try++ {
 		old, err := f.read(fd, name)
 		if err != nil {
-			return err
+			return false, err
 		}
 		pruned, kept, err := f.without(old, unwanted)
 		if err != nil || len(kept) == int(old.entries) {
-			return err
+			return false, err
 		}
 		if err = f.replace(fd, name, old, pruned, kept); !errors.Is(err, unix.EAGAIN) || try == patience {
-			return err
+			return err == nil, err
 		}
 	}
 }
