@@ -16,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/waypost/waypost/cluster"
 	"github.com/waypost/waypost/journal"
 	"github.com/waypost/waypost/proxy"
@@ -104,6 +106,7 @@ func serve(ctx context.Context, c *config.Command, k node, out io.Writer) error 
 		return err
 	}
 	p.log.Info(fmt.Sprintf("Waypost-proxy-%s on node %s, for %s", version, p.node, k))
+	p.checkKernel()
 	for _, note := range p.settings.Notes {
 		p.log.Warn(note)
 	}
@@ -139,7 +142,7 @@ func (p *process) build() error {
 	}
 	installed, err := p.kernel.Read()
 	if err != nil {
-		return fmt.Errorf("%w (waypost-proxy needs the capability NET_ADMIN, and a kernel with nf_tables)", err)
+		return fmt.Errorf("%w: %s", err, lacking(err))
 	}
 	p.plan = plan.New(plan.Options{
 		NodeName: p.node, NodeIP: s.NodeIP, Pods: s.Pods, PodsOfNode: s.PodsOfNode, NodePorts: s.NodePorts, NodePortsPrimary: s.NodePortsPrimary,
@@ -169,6 +172,17 @@ func (p *process) build() error {
 		},
 	})
 	return err
+}
+
+// lacking is what the node may lack where what is in its kernel cannot be read.
+func lacking(err error) string {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return "waypost-proxy needs the capability NET_ADMIN"
+	case errors.Is(err, unix.EINVAL): // netfilter has no such part
+		return "waypost-proxy needs a kernel with nf_tables, CONFIG_NF_TABLES"
+	}
+	return "waypost-proxy needs the capability NET_ADMIN, and a kernel with nf_tables"
 }
 
 // ballastSize lets half as much garbage wait, in bytes, while a cluster is listed: what lives is little at first, and the
@@ -295,6 +309,22 @@ func (p *process) flowsReconciled(pass conntrack.Pass) {
 		p.log.Error(fmt.Sprintf("flows of %s are not in line with the routes: %v; trying again", pass.Family, pass.Err))
 	case pass.Removed > 0:
 		p.log.Debug(fmt.Sprintf("%d flows of %s contradicted the routes and are removed", pass.Removed, pass.Family))
+	}
+}
+
+// The oldest kernel that has all that the rules use, and that they were made for.
+const kernelMajor, kernelMinor = 5, 13
+
+// checkKernel says where the kernel is older. It may take the rules all the same, as vendors have newer parts in theirs.
+func (p *process) checkKernel() {
+	text, err := os.ReadFile(filepath.Join(p.kernel.root, "proc/sys/kernel/osrelease"))
+	var major, minor int
+	if err == nil {
+		_, err = fmt.Sscanf(string(text), "%d.%d", &major, &minor)
+	}
+	if err == nil && (major < kernelMajor || major == kernelMajor && minor < kernelMinor) {
+		p.log.Error(fmt.Sprintf("the kernel is %s, and waypost-proxy needs %d.%d or later: if the kernel does not take the rules, nothing is routed",
+			strings.TrimSpace(string(text)), kernelMajor, kernelMinor))
 	}
 }
 

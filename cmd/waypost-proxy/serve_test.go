@@ -20,6 +20,7 @@ import (
 	"github.com/waypost/waypost/proxy"
 	"github.com/waypost/waypost/proxy/config"
 	"github.com/waypost/waypost/proxy/conntrack"
+	"github.com/waypost/waypost/proxy/nfnetlink"
 	"github.com/waypost/waypost/proxy/nftables"
 )
 
@@ -409,6 +410,25 @@ func TestKubeProxysLeftoversStay(t *testing.T) {
 	r.end()
 }
 
+func TestOldKernelsAreTold(t *testing.T) {
+	for release, want := range map[string]bool{
+		"4.18.0-553.el8_10.x86_64": true, "5.12.19": true, "5.13.0": false, "6.1.0-57-amd64": false, "10.2": false, "": false,
+	} {
+		n := nodeWith(t, newMemory())
+		folder := filepath.Join(n.root, "proc/sys/kernel")
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		replace(t, filepath.Join(folder, "osrelease"), []byte(release+"\n"))
+		r := startOn(t, n, "--manifests=testdata/cluster.yaml")
+		<-r.kernel.changed
+		line := "[ERROR] the kernel is " + release + ", and waypost-proxy needs 5.13 or later: "
+		if log := r.end(); strings.Contains(log, line) != want || strings.Contains(log, "the kernel is ") != want {
+			t.Errorf("%s: the log is\n%s", release, log)
+		}
+	}
+}
+
 // TestAPIAway: without the API server there is a state that waits and says so, and the kernel is left alone.
 func TestAPIAway(t *testing.T) {
 	r := start(t, newMemory(), "--master=http://"+freeAddress(t))
@@ -447,7 +467,9 @@ func TestServeErrors(t *testing.T) {
 		read error
 		want string
 	}{
-		{"--manifests=testdata", unix.EPERM, "operation not permitted (waypost-proxy needs the capability NET_ADMIN, and a kernel with nf_tables)"},
+		{"--manifests=testdata", unix.EPERM, "operation not permitted: waypost-proxy needs the capability NET_ADMIN"},
+		{"--manifests=testdata", &nfnetlink.Error{Errno: unix.EINVAL}, "invalid argument: waypost-proxy needs a kernel with nf_tables, CONFIG_NF_TABLES"},
+		{"--manifests=testdata", io.EOF, "EOF: waypost-proxy needs the capability NET_ADMIN, and a kernel with nf_tables"},
 		{"--kubeconfig=/nonexistent/file", nil, "reach the API server: stat /nonexistent/file: no such file or directory"},
 		{"--kubeconfig=/nonexistent/file --master=http://127.0.0.1", nil, "--master and a kubeconfig are both given"},
 		{"--manifests=testdata --bind-address-hard-fail --healthz-bind-address=" + taken.Addr().String(), nil, "address already in use"},

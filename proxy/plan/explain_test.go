@@ -34,6 +34,7 @@ func TestAccounts(t *testing.T) {
 		slice prod/web-1 web port=http:8080/tcp 10.1.0.1@a,zone=z1 10.1.0.2@b,zone=z2 10.1.0.3@b,unready 10.1.0.4@a,leaving 10.1.0.5,dying 127.0.0.1
 		slice prod/web-2 web port=other:8080/tcp 10.1.0.9
 		slice prod/web-3 web port=http:8080/tcp 10.1.0.9 headless
+		slice prod/web-4 web port=http:8080/tcp fqdn=a.example.com
 		service prod/local 10.96.0.2 fd00::2 port=:53/udp internal-local
 		slice prod/local-1 local port=:53/udp 10.1.0.1@b
 		slice prod/local-2 local port=:53/udp fd01::1@a
@@ -74,6 +75,7 @@ prod/web
   admin/tcp, IPv4: 0 of 0 endpoints
   slice web-2 is not used: none of its ports has the name and protocol of one of the Service's
   slice web-3 is not used: the label service.kubernetes.io/headless keeps it from proxies
+  slice web-4 is not used: its endpoints are names
   refused: external IP 192.0.2.10: it is the address of a node
   refused: endpoint 127.0.0.1:8080 of slice web-1: a loopback address
 `

@@ -17,7 +17,7 @@ import (
 //
 //	node NAME [ADDRESS|PREFIX|zone=Z|leaving]...
 //	service NAMESPACE/NAME [CLUSTERIP|port=NAME:NUMBER/PROTOCOL[:NODEPORT]|external=IP|lb=IP|from=CIDR|...]...
-//	slice NAMESPACE/NAME SERVICE [port=NAME:NUMBER/PROTOCOL|ADDRESS[@NODE][,unready|,leaving|,dying|,further|,zone=Z|,node=N]...]...
+//	slice NAMESPACE/NAME SERVICE [port=NAME:NUMBER/PROTOCOL|fqdn=NAME|ADDRESS[@NODE][,unready|,leaving|,dying|,further|,zone=Z|,node=N]...]...
 //	range NAME PREFIX...
 //
 // A line that begins with "-" takes the object away. Endpoints are ready unless they say otherwise; "leaving" serves while
@@ -158,6 +158,9 @@ func parseSlice(words []string) (cluster.Object, error) {
 		case key == "triggered":
 			n, _ := strconv.Atoi(value)
 			s.Triggered = int64(n)
+		case key == "fqdn":
+			s.FQDNs = append(s.FQDNs, value)
+			s.Endpoints = append(s.Endpoints, cluster.Endpoint{State: cluster.Ready | cluster.Serving})
 		case w == "headless":
 			s.HeadlessLabel = true
 		default:

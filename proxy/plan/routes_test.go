@@ -50,6 +50,22 @@ func TestWhichObjectsCount(t *testing.T) {
 			service prod/web 10.96.0.1 port=http:80/tcp other-proxy
 			slice prod/web-1 web port=http:8080/tcp 10.1.0.1
 			`, ``},
+		{"a slice of names has no endpoints", `
+			service prod/web 10.96.0.1 fd00::1 port=http:80/tcp
+			slice prod/web-1 web port=http:8080/tcp fqdn=a.example.com fqdn=b.example.com
+			slice prod/web-2 web port=http:8080/tcp 10.1.0.1
+			`, `
+			10.96.0.1:80/tcp prod/web:http forward 10.1.0.1:8080 masquerade foreign
+			[fd00::1]:80/tcp prod/web:http reject
+			`},
+		{"a port without a name is that of a Service's without one", `
+			service prod/web 10.96.0.1 port=:80/tcp port=http:81/tcp
+			slice prod/web-1 web port=:8080/tcp 10.1.0.1
+			slice prod/web-2 web port=:0/tcp port=http:0/tcp 10.1.0.2
+			`, `
+			10.96.0.1:80/tcp prod/web forward 10.1.0.1:8080 masquerade foreign
+			10.96.0.1:81/tcp prod/web:http reject
+			`},
 		{"a slice labelled headless is not for proxies", `
 			service prod/web 10.96.0.1 port=http:80/tcp
 			slice prod/web-1 web port=http:8080/tcp 10.1.0.1 headless

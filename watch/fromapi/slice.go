@@ -44,6 +44,7 @@ func (c *Converter) Slice(s *discoveryv1.EndpointSlice) (*cluster.Slice, error) 
 	return value, bad.errOf(key)
 }
 
+// slicePorts makes the ports of a slice. A port without a name has the empty one, as the API server has it be.
 func (c *Converter) slicePorts(ports []discoveryv1.EndpointPort, bad *flaws) []cluster.Port {
 	if len(ports) == 0 {
 		return nil

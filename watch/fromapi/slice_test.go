@@ -70,8 +70,8 @@ endpoints:
 	}, {
 		name: "ports without a number, and impossible ones", object: `
 metadata: {namespace: prod, name: web-1, labels: {kubernetes.io/service-name: web}}
-ports: [{name: any}, {}, {port: 70000}, {port: -1}, {port: 8080, protocol: TCQ}]`,
-		want: "prod/web-1 of web any:tcp/0 :tcp/0",
+ports: [{name: any}, {}, {port: 53, protocol: UDP}, {port: 70000}, {port: -1}, {port: 8080, protocol: TCQ}]`,
+		want: "prod/web-1 of web any:tcp/0 :tcp/0 :udp/53",
 		flaw: `"prod/web-1": port "": the number 70000 is not one (and 2 more)`,
 	}, {
 		name: "not for proxies", needs: routes, object: `
