@@ -49,6 +49,21 @@ func (c *Cursor) Target() int { return c.data }
 // Same reports whether the names at two places of the message are equal, whatever their letter case.
 func (c *Cursor) Same(a, b int) bool { return sameName(c.message, a, b) }
 
+// AppendLower appends the name at an offset of the message, uncompressed and in lower case, as a Name is.
+func (c *Cursor) AppendLower(out []byte, at int) []byte {
+	for {
+		at = follow(c.message, at)
+		n := int(c.message[at])
+		for _, b := range c.message[at : at+1+n] {
+			out = append(out, lower(b)) // length bytes are below 'A'
+		}
+		if n == 0 {
+			return out
+		}
+		at += 1 + n
+	}
+}
+
 // behindName is the offset behind the name at an offset of a well-formed message.
 func behindName(message []byte, at int) int {
 	for {

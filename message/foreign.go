@@ -93,6 +93,9 @@ func (p *Packer) copyName(at int, compressed bool) (end int, err error) {
 			n.unmix(p.to[HeaderLen : p.question-4])
 		}
 		p.to = append(p.to, n.wire[:n.length]...)
+		n.hash()
+		shared, _ := p.find()
+		p.learn(before, shared)
 		return end, nil
 	}
 	n.hash()

@@ -83,20 +83,20 @@ func (r *Reply) SetTTL(ttl uint32) {
 	}
 }
 
-// Whole lifts the limit on the reply's length which its client sets, for a step that wants to keep what is written next.
-// It is Fit that has to follow.
-func (r *Reply) Whole() { r.whole = true }
+// Whole lifts the limit on the reply's length which its client sets, for a step that wants all of what is written next.
+// It is Fit that has to follow. Several steps may want it.
+func (r *Reply) Whole() { r.whole++ }
 
-// Fit leaves out the records that are too much for the client, after Whole.
+// Fit leaves out the records that are too much for the client, once it has followed each Whole.
 func (r *Reply) Fit() {
-	r.whole = false
-	r.cut(r.room)
+	r.whole--
+	r.cut(r.most())
 }
 
 // most is what buf may grow to now.
 func (r *Reply) most() int {
 	switch {
-	case !r.whole:
+	case r.whole == 0:
 		return r.room
 	case r.query.EDNS.Present:
 		return MaxLen - optLen - len(r.options)

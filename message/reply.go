@@ -48,7 +48,7 @@ type Reply struct {
 	data     int // its RDATA
 	section  Section
 	full     bool
-	whole    bool    // more may be written than the client takes, see Whole
+	whole    int     // how many steps want more to be written than the client takes, see Whole
 	source   *Packed // what Take took, as long as nothing else was written
 	options  []byte
 	own      uint16 // the size in bytes that OPT announces; 0 is OwnUDPSize
