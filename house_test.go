@@ -34,6 +34,7 @@ var arrows = map[string][]string{
 	"plugin":            {"config", "journal", "message", "server"},
 	"plugin/env":        {"journal"},
 	"plugin/endpoint":   {},
+	"plugin/plainfile":  {},
 	"plugin/tlsfiles":   {},
 	"plugin/expression": {"message"},
 	"plugin/whole":      {"message"},
@@ -52,7 +53,7 @@ var arrows = map[string][]string{
 }
 
 // directive is what the folder of a directive may import that has no arrows of its own.
-var directive = []string{"config", "journal", "message", "plugin/env", "plugin/endpoint", "plugin/expression", "plugin/tlsfiles", "plugin/whole"}
+var directive = []string{"config", "journal", "message", "plugin/env", "plugin/endpoint", "plugin/expression", "plugin/plainfile", "plugin/tlsfiles", "plugin/whole"}
 
 // only are the packages that alone may import something from outside: whatever drags in much, or acts on the kernel.
 var only = map[string][]string{

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"github.com/waypost/waypost/plugin/plainfile"
 )
 
 // file is what is known of the hosts file. Only one goroutine at a time looks at it.
@@ -84,7 +86,7 @@ func (h *Hosts) readFile() error {
 	if f.read && info.Size() == f.size && info.ModTime().Equal(f.modified) {
 		return nil
 	}
-	text, err := readBounded(h.options.Path, info)
+	text, err := plainfile.Read(h.options.Path, info)
 	if err != nil {
 		return err
 	}
@@ -98,22 +100,6 @@ func (h *Hosts) readFile() error {
 	h.metrics.entries.WithLabelValues(h.options.Path).Set(float64(h.inline.count + read.count))
 	h.metrics.reload.Set(float64(info.ModTime().UnixNano()) / 1e9)
 	return nil
-}
-
-// maxFile is how long a hosts file may be, in bytes: many times the longest block lists.
-const maxFile = 512 << 20
-
-// readBounded reads a file that has an end: of devices only /dev/null has one, and a pipe may never have.
-func readBounded(path string, info fs.FileInfo) ([]byte, error) {
-	switch mode := info.Mode(); {
-	case mode&fs.ModeDevice != 0:
-		return nil, nil
-	case !mode.IsRegular() && !mode.IsDir(): // of a folder the kernel says so itself
-		return nil, fmt.Errorf("read %s: not a plain file", path)
-	case info.Size() > maxFile:
-		return nil, fmt.Errorf("read %s: more than %d bytes", path, maxFile)
-	}
-	return os.ReadFile(path)
 }
 
 // reader makes a reader of hosts lines that go by the options.
