@@ -1,49 +1,45 @@
-// Package loadbalance is the loadbalance directive: the addresses of an answer come in a new order each time.
+// Package loadbalance is the loadbalance directive: the addresses of an answer come in a new order each time, those of
+// preferred networks first.
 package loadbalance
 
 import (
-	"github.com/waypost/waypost/config"
+	"sync"
+
 	"github.com/waypost/waypost/message"
 )
 
-// Options are what a loadbalance directive says: there is one policy so far, round_robin, and nothing to choose.
-type Options struct{}
-
-// Parse reads the directive; weighted and prefer are named as not supported:
-//
-//	loadbalance [round_robin]
-func Parse(d *config.Directive) (Options, error) {
-	var o Options
-	c := d.Dispenser()
-	for c.Next() {
-		args := c.RemainingArgs()
-		switch {
-		case len(args) == 0:
-		case args[0] == "weighted":
-			return o, c.Err("policy weighted is not supported by Waypost yet: use round_robin")
-		case args[0] != "round_robin":
-			return o, c.Errf("unknown policy: %s", args[0])
-		case len(args) > 1:
-			return o, c.Errf("unknown property for %s", args[0])
-		}
-		for c.NextBlock() {
-			if c.Val() == "prefer" {
-				return o, c.Err("prefer is not supported by Waypost yet: leave it out, and clients see all addresses in random order")
-			}
-			return o, c.Errf("unknown property '%s'", c.Val())
-		}
-	}
-	return o, nil
+// LoadBalance is the step of one server block.
+type LoadBalance struct {
+	options Options
+	spare   sync.Pool // of *arrangement, for the next replies
 }
 
-// LoadBalance is the step of one server block.
-type LoadBalance struct{}
-
 // New makes the step.
-func New(Options) LoadBalance { return LoadBalance{} }
+func New(o Options) *LoadBalance {
+	return &LoadBalance{options: o, spare: sync.Pool{New: func() any { return new(arrangement) }}}
+}
 
-// Serve asks for a random order and passes on.
-func (LoadBalance) Serve(_ *message.Query, r *message.Reply) message.Verdict {
-	r.Shuffle = true
+// Serve passes on, and asks for a random order, which costs nothing: records are written in it. For any other order it wants
+// to see the whole reply, of which the client then gets what comes first.
+func (b *LoadBalance) Serve(_ *message.Query, r *message.Reply) message.Verdict {
+	if len(b.options.Prefer) == 0 {
+		r.Shuffle = true
+		return message.Next
+	}
+	r.Whole()
+	r.Revisions = append(r.Revisions, b)
 	return message.Next
+}
+
+// Revise implements message.Revision.
+func (b *LoadBalance) Revise(_ *message.Query, r *message.Reply) message.Verdict {
+	if r.Rcode == message.NoError {
+		a := b.spare.Get().(*arrangement)
+		a.read(r)
+		a.prefer(b.options.Prefer)
+		a.write(r)
+		b.spare.Put(a)
+	}
+	r.Fit()
+	return message.Done
 }
