@@ -161,9 +161,10 @@ var variants = map[string][]string{
 	"loop":     {"loop", "loop exit"},
 	"autopath": {"autopath testdata/resolv.conf", "autopath a testdata/resolv.conf", "autopath @kubernetes"},
 
-	"pprof":       {"pprof", "pprof :1", "pprof {\nblock\n}", "pprof {\nblock 2\n}"},
-	"prometheus":  {"prometheus", "prometheus :1", "prometheus {\nruntime_metrics\n}"},
-	"loadbalance": {"loadbalance", "loadbalance {\nprefer 10.0.0.0/8\n}", "loadbalance {\nprefer 10.0.0.0/8 fd00::/8\n}"},
+	"pprof":      {"pprof", "pprof :1", "pprof {\nblock\n}", "pprof {\nblock 2\n}"},
+	"prometheus": {"prometheus", "prometheus :1", "prometheus {\nruntime_metrics\n}"},
+	"loadbalance": {"loadbalance", "loadbalance {\nprefer 10.0.0.0/8\n}", "loadbalance {\nprefer 10.0.0.0/8 fd00::/8\n}", "loadbalance weighted /dev/null",
+		"loadbalance weighted /dev/zero", "loadbalance weighted /dev/null {\nreload 10s\n}", "loadbalance weighted /dev/null {\nreload 0s\n}"},
 	"rewrite": {"rewrite name a b", "rewrite continue name a b", "rewrite name a c", "rewrite name prefix a b", "rewrite name suffix a b", "rewrite name substring a b",
 		"rewrite name regex a b", "rewrite name regex (a) {1}", "rewrite name regex a b answer name b a", "rewrite name regex a b answer value b a", "rewrite name suffix a b answer auto",
 		"rewrite class CH IN", "rewrite type A AAAA", "rewrite type A MX", "rewrite ttl a 5", "rewrite ttl a 5-10", "rewrite ttl suffix a 5", "rewrite rcode a SERVFAIL NXDOMAIN",

@@ -132,6 +132,26 @@ func TestWholeWritten(t *testing.T) {
 	}
 }
 
+// TestWholeForTwo: all of a reply stays until both steps that want it have seen it.
+func TestWholeForTwo(t *testing.T) {
+	m := foreign(t, "www.example.", dns.TypeA, many(40))
+	p, err := new(Packer).Pack(packed(t, m), wireQuestion(t, "www.example.", TypeA), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, r := asked(t, m, nil)
+	r.Whole()
+	r.Whole()
+	r.Restart(q)
+	r.Take(p)
+	for _, want := range []int{40, 30} {
+		r.Fit()
+		if r.Count(Answer) != want || r.Truncated != (want == 30) {
+			t.Errorf("%d answers, truncated %v", r.Count(Answer), r.Truncated)
+		}
+	}
+}
+
 // TestPackWritten: a reply that steps have written can be kept and given again.
 func TestPackWritten(t *testing.T) {
 	m := foreign(t, "www.example.", dns.TypeA, "")

@@ -204,8 +204,12 @@ func buildLoadBalance(b *block, d *config.Directive) error {
 		return err
 	}
 	b.say(d, o)
-	b.steps = append(b.steps, loadbalance.New(o))
-	return nil
+	b.warn(d, o.Warnings...)
+	l, _, err := have(b.setup, key("loadbalance", o.Meaning(), o.Files()...), func() (*loadbalance.LoadBalance, error) {
+		return loadbalance.New(o, b.env("loadbalance")), nil
+	})
+	b.steps = append(b.steps, l)
+	return err
 }
 
 func buildRewrite(b *block, d *config.Directive) error {

@@ -14,6 +14,7 @@ type arrangement struct {
 	sections [3][]record
 	order    [3][]int
 	packer   message.Packer
+	name     [message.MaxNameLen]byte
 }
 
 // record is what there is to know of a record for its place.
@@ -82,6 +83,31 @@ func (a *arrangement) prefer(networks []netip.Prefix) {
 	}
 }
 
+// draw has one address of each section stand first, drawn by weight. It changes places with the one that did.
+func (a *arrangement) draw(r *message.Reply, w weights) {
+	for section, records := range a.sections {
+		if message.Section(section) == message.Authority || len(of(address, records)) == 0 {
+			continue
+		}
+		group(records, alias, other, address, exchange)
+		addresses, sum, first := of(address, records), 0, 0
+		for i, record := range addresses {
+			weight := a.weight(r, w, record)
+			if sum += weight; rand.IntN(sum) < weight {
+				first = i
+			}
+		}
+		addresses[0], addresses[first] = addresses[first], addresses[0]
+	}
+}
+
+// weight is that of an address; one that the file does not have for its owner has the least.
+func (a *arrangement) weight(r *message.Reply, w weights, address record) int {
+	c := r.Cursor()
+	owner := c.AppendLower(a.name[:0], address.at)
+	return max(1, int(w[message.Name(owner)][address.addr]))
+}
+
 // rank is which of the networks, in their order, an address is in; it is their number for an address in none.
 func rank(addr netip.Addr, networks []netip.Prefix) int {
 	for i, n := range networks {
@@ -102,9 +128,9 @@ func group(records []record, order ...kind) {
 
 // of are the records of a kind, which stand together.
 func of(k kind, records []record) []record {
-	from := slices.IndexFunc(records, func(r record) bool { return r.kind == k })
-	if from < 0 {
-		return nil
+	from := 0
+	for from < len(records) && records[from].kind != k {
+		from++
 	}
 	to := from
 	for to < len(records) && records[to].kind == k {

@@ -2,12 +2,15 @@ package loadbalance_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
 
+	"github.com/waypost/waypost/journal"
 	"github.com/waypost/waypost/message"
 	"github.com/waypost/waypost/plugin/loadbalance"
 	"github.com/waypost/waypost/plugin/plugintest"
@@ -21,7 +24,23 @@ func step(t testing.TB, lines string) *loadbalance.LoadBalance {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return loadbalance.New(o)
+	e, _ := plugintest.Env(t, "loadbalance", journal.Text)
+	b := loadbalance.New(o, e)
+	if err := b.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Stop)
+	return b
+}
+
+// weightFile writes a weight file.
+func weightFile(t testing.TB, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "weights")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // balance has the step see a reply to q that has the records.
