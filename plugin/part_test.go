@@ -79,6 +79,9 @@ func TestKept(t *testing.T) {
         endpoint https://127.0.0.1:3
         tls ` + filepath.Join(folder, "ca.pem") + `
     }
+    loadbalance weighted ` + put("weights", "") + ` {
+        reload 0s
+    }
     ready 127.0.0.1:0
     health 127.0.0.1:0
     prometheus 127.0.0.1:0
@@ -100,7 +103,7 @@ func TestKept(t *testing.T) {
     forward . 127.0.0.1:1
 }
 `
-	const all = "endpoint endpoint endpoint errors cache hosts kubernetes etcd loop forward forward grpc"
+	const all = "endpoint endpoint endpoint errors loadbalance cache hosts kubernetes etcd loop forward forward grpc"
 	without := func(names ...string) string {
 		return strings.Join(slices.DeleteFunc(strings.Fields(all), func(name string) bool { return slices.Contains(names, name) }), " ")
 	}
@@ -122,6 +125,7 @@ func TestKept(t *testing.T) {
 			return strings.Replace(common, ".:0", ".:1", 1) + strings.Replace(common, "192.0.2.1", "192.0.2.2", 1)
 		}, all},
 		{"what cache says", replace("cache 30", "cache 31"), without("cache")},
+		{"what loadbalance says", replace("reload 0s", "reload 1s"), without("loadbalance")},
 		{"what hosts says", replace("192.0.2.1", "192.0.2.2"), without("cache", "hosts")},
 		{"a kubernetes option that is the default", replace("        manifests", "        ttl 5\n        manifests"), without("cache")},
 		{"a kubernetes option", replace("        manifests", "        ttl 6\n        manifests"), without("cache", "kubernetes")},
@@ -142,9 +146,14 @@ func TestKept(t *testing.T) {
 			put("ca.pem", pem(other))
 			return common
 		}, without("etcd", "loop", "forward", "grpc")},
+		{"weights that are read once", func() string {
+			put("weights", "a.example\n192.0.2.1 2\n")
+			return common
+		}, without("loadbalance")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			put("ca.pem", pem(authority))
+			put("weights", "")
 			c := newCompiler(t)
 			before, err := c.Compile(parse(t, common))
 			if err != nil {
