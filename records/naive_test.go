@@ -17,15 +17,22 @@ import (
 // naive is the zone as the specification reads: maps of objects, and every question answered by walking all of them with
 // string comparisons. It shares no code with the real one and knows nothing of its indexes.
 type naive struct {
-	ttl        uint32
-	podNames   bool
+	config     Config
 	namespaces map[string]bool
 	services   map[string]*cluster.Service // by "name.namespace"
 	slices     map[string]*cluster.Slice   // by "name.namespace"
+	pods       map[string]*cluster.Pod     // by "name.namespace"
 	changed    bool
 }
 
 const naiveZone = "cluster.local."
+
+func newNaive(c Config) *naive {
+	return &naive{
+		config: c, namespaces: map[string]bool{}, services: map[string]*cluster.Service{}, slices: map[string]*cluster.Slice{},
+		pods: map[string]*cluster.Pod{},
+	}
+}
 
 func (n *naive) apply(c cluster.Change) {
 	o := c.Object()
@@ -44,8 +51,22 @@ func (n *naive) apply(c cluster.Change) {
 		if c.New == nil {
 			delete(n.slices, key)
 		}
+	case *cluster.Pod:
+		n.pods[key] = o
+		if c.New == nil {
+			delete(n.pods, key)
+		}
 	}
 	n.changed = true
+}
+
+// allowed reports whether the option "namespaces" has a namespace, served whether it is there as well.
+func (n *naive) allowed(namespace string) bool {
+	return n.config.Namespaces == nil || n.config.Namespaces[namespace]
+}
+
+func (n *naive) served(namespace string) bool {
+	return n.namespaces[namespace] && n.allowed(namespace)
 }
 
 // backend is an address of an endpoint, with the ports it listens on.
@@ -67,44 +88,52 @@ func (n *naive) backends(service, namespace string) []backend {
 			if e.State&cluster.Ready == 0 {
 				continue
 			}
-			host := e.Hostname
-			if host == "" && n.podNames {
-				host = e.Pod
-			}
-			if host == "" {
-				host = strings.NewReplacer(".", "-", ":", "-").Replace(e.Address.String())
-				if strings.HasSuffix(host, "-") {
-					host += "0"
-				}
-			}
 			ports := s.Ports
 			if len(ports) == 0 {
 				ports = []cluster.Port{{}}
 			}
-			out = append(out, backend{host, e.Address, ports})
+			out = append(out, backend{n.host(&e), e.Address, ports})
 		}
 	}
 	return out
 }
 
-func (n *naive) soa() string {
+// host is the label that an endpoint has below its Service.
+func (n *naive) host(e *cluster.Endpoint) string {
+	switch {
+	case e.Hostname != "":
+		return e.Hostname
+	case e.Pod != "" && n.config.PodNames:
+		return e.Pod
+	}
+	host := strings.NewReplacer(".", "-", ":", "-").Replace(e.Address.String())
+	if strings.HasSuffix(host, "-") {
+		host += "0"
+	}
+	return host
+}
+
+func (n *naive) soa(zone string) string {
 	serial := int64(0)
 	if n.changed {
 		serial = changedAt.Unix()
 	}
-	return fmt.Sprintf("authority: cluster.local. %d IN SOA ns.dns.cluster.local. hostmaster.cluster.local. %d 7200 1800 86400 %d", n.ttl, serial, n.ttl)
+	return fmt.Sprintf("authority: %s %d IN SOA ns.dns.%[1]s hostmaster.%[1]s %[3]d 7200 1800 86400 %[2]d", zone, n.config.TTL, serial)
 }
 
-func (n *naive) noData() []string   { return []string{"NOERROR aa", n.soa()} }
-func (n *naive) nxDomain() []string { return []string{"NXDOMAIN aa", n.soa()} }
+func (n *naive) noData() []string   { return []string{"NOERROR aa", n.soa(naiveZone)} }
+func (n *naive) nxDomain() []string { return []string{"NXDOMAIN aa", n.soa(naiveZone)} }
 
-// answer is the reply to a question below cluster.local, as digest prints it.
+// answer is the reply to a question, as digest prints it.
 func (n *naive) answer(name string, typ uint16) []string {
+	if strings.HasSuffix(name, ".arpa.") {
+		return n.reverse(name, typ)
+	}
 	base := strings.TrimSuffix(name, "."+naiveZone)
 	labels := strings.Split(base, ".")
 	last := len(labels) - 1
-	if labels[last] == "pod" && last == 0 {
-		return n.noData()
+	if labels[last] == "pod" {
+		return n.pod(name, typ, labels[:last])
 	}
 	if labels[last] != "svc" {
 		return n.nxDomain()
@@ -113,7 +142,7 @@ func (n *naive) answer(name string, typ uint16) []string {
 		return n.noData()
 	}
 	namespace := labels[last-1]
-	if !n.namespaces[namespace] {
+	if !n.served(namespace) {
 		return n.nxDomain()
 	}
 	if last == 1 {
@@ -143,6 +172,9 @@ func (n *naive) service(name string, typ uint16, svc *cluster.Service, extra []s
 			return n.nxDomain()
 		}
 		return n.externalName(name, typ, svc, map[string]bool{})
+	}
+	if svc.Type == cluster.ClusterIP && n.config.IgnoreEmpty && len(n.backends(svc.Name, svc.Namespace)) == 0 {
+		return n.nxDomain()
 	}
 	own := svc.Name + "." + svc.Namespace + ".svc." + naiveZone
 	matches := func(p cluster.Port) bool {
@@ -184,21 +216,25 @@ func (n *naive) service(name string, typ uint16, svc *cluster.Service, extra []s
 
 // record adds what one backend contributes.
 func (n *naive) record(lines map[string]bool, name, own string, typ uint16, b backend, weight int) {
-	family := dns.TypeA
-	if b.addr.Is6() {
-		family = dns.TypeAAAA
-	}
+	family := familyOf(b.addr)
 	if typ == family {
-		lines[fmt.Sprintf("%s %d IN %s %s", name, n.ttl, dns.TypeToString[family], b.addr)] = true
+		lines[fmt.Sprintf("%s %d IN %s %s", name, n.config.TTL, dns.TypeToString[family], b.addr)] = true
 	}
 	if typ == dns.TypeSRV && b.ports[0].Number != 0 {
 		target := own
 		if b.host != "" {
 			target = b.host + "." + own
 		}
-		lines[fmt.Sprintf("%s %d IN SRV 0 %d %d %s", name, n.ttl, weight, b.ports[0].Number, target)] = true
-		lines[fmt.Sprintf("additional: %s %d IN %s %s", target, n.ttl, dns.TypeToString[family], b.addr)] = true
+		lines[fmt.Sprintf("%s %d IN SRV 0 %d %d %s", name, n.config.TTL, weight, b.ports[0].Number, target)] = true
+		lines[fmt.Sprintf("additional: %s %d IN %s %s", target, n.config.TTL, dns.TypeToString[family], b.addr)] = true
 	}
+}
+
+func familyOf(addr netip.Addr) uint16 {
+	if addr.Is6() {
+		return dns.TypeAAAA
+	}
+	return dns.TypeA
 }
 
 func (n *naive) hasProtocol(svc *cluster.Service, protocol string) bool {
@@ -217,14 +253,14 @@ func (n *naive) hasProtocol(svc *cluster.Service, protocol string) bool {
 // externalName is the CNAME and what its target has, in the zone.
 func (n *naive) externalName(name string, typ uint16, svc *cluster.Service, seen map[string]bool) []string {
 	target := svc.ExternalName + "."
-	cname := fmt.Sprintf("%s %d IN CNAME %s", name, n.ttl, target)
+	cname := fmt.Sprintf("%s %d IN CNAME %s", name, n.config.TTL, target)
 	seen[name] = true
 	if typ == dns.TypeCNAME || !strings.HasSuffix(target, "."+naiveZone) || seen[target] {
 		return []string{"NOERROR aa", cname}
 	}
 	next, ok := n.services[strings.TrimSuffix(target, ".svc."+naiveZone)]
 	var rest []string
-	if ok && next.Type == cluster.ExternalName && n.namespaces[next.Namespace] {
+	if ok && next.Type == cluster.ExternalName && n.served(next.Namespace) {
 		rest = n.externalName(target, typ, next, seen)
 	} else {
 		rest = n.answer(target, typ)
@@ -234,103 +270,17 @@ func (n *naive) externalName(name string, typ uint16, svc *cluster.Service, seen
 	return append(rest[:1], slices.Compact(lines)...)
 }
 
-// world makes random objects and changes out of few names, so that they meet.
-type world struct {
-	rand    *rand.Rand
-	current map[string]cluster.Object // by kind and key
-}
-
-func (w *world) pick(options ...string) string { return options[w.rand.IntN(len(options))] }
-
-func (w *world) namespace() string { return w.pick("prod", "dev", "svc") }
-func (w *world) name() string      { return w.pick("web", "db", "svc", "api", "docs") }
-
-func (w *world) address() netip.Addr {
-	if w.rand.IntN(4) == 0 {
-		return netip.MustParseAddr(w.pick("fd00::1", "fd00::2", "fd00:1::", "2001:db8::a:b"))
-	}
-	return netip.AddrFrom4([4]byte{10, 244, byte(w.rand.IntN(2)), byte(w.rand.IntN(6))})
-}
-
-func (w *world) ports() []cluster.Port {
-	all := []cluster.Port{httpPort, httpsPort, {Name: "dns", Protocol: cluster.UDP, Number: 53}, {Name: "dns-tcp", Protocol: cluster.TCP, Number: 53},
-		{Protocol: cluster.TCP, Number: 8080}, {Name: "sig", Protocol: cluster.SCTP, Number: 80}, {Name: "all", Protocol: cluster.TCP}}
-	w.rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return all[:w.rand.IntN(4)]
-}
-
-func (w *world) object() cluster.Object {
-	switch w.rand.IntN(8) {
-	case 0:
-		return &cluster.Namespace{Name: w.namespace()}
-	case 1, 2, 3:
-		s := &cluster.Service{Namespace: w.namespace(), Name: w.name(), Ports: w.ports()}
-		switch w.rand.IntN(3) {
-		case 0:
-			s.Type = cluster.Headless
-		case 1:
-			s.ClusterIPs = []netip.Addr{netip.AddrFrom4([4]byte{10, 96, 0, byte(w.rand.IntN(9))})}
-			if w.rand.IntN(2) == 0 {
-				s.ClusterIPs = append(s.ClusterIPs, netip.MustParseAddr("fd00:10:96::1"))
-			}
-		case 2:
-			s.Type, s.Ports = cluster.ExternalName, nil
-			s.ExternalName = w.pick("www.example.com", "web.prod.svc.cluster.local", "docs.dev.svc.cluster.local", "docs.prod.svc.cluster.local", "no.where.svc.cluster.local")
-		}
-		return s
-	default:
-		s := &cluster.Slice{Namespace: w.namespace(), Name: w.pick("one", "two", "three", "four"), Service: w.pick("web", "db", "svc", "api", ""), Ports: w.ports()}
-		for range w.rand.IntN(5) {
-			e := cluster.Endpoint{Address: w.address(), Hostname: w.pick("", "", "a", "b"), Pod: w.pick("", "pod-1", "pod-2")}
-			if w.rand.IntN(4) > 0 {
-				e.State = cluster.Ready
-			}
-			s.Endpoints = append(s.Endpoints, e)
-		}
-		return s
-	}
-}
-
-// change replaces, adds or removes an object.
-func (w *world) change() (cluster.Change, bool) {
-	o := w.object()
-	key := o.Kind().String() + o.Key().String()
-	old, there := w.current[key]
-	switch {
-	case there && w.rand.IntN(3) == 0:
-		delete(w.current, key)
-		return cluster.Change{Old: old}, true
-	case there:
-		w.current[key] = o
-		return cluster.Change{Old: old, New: o}, true
-	}
-	w.current[key] = o
-	return cluster.Change{New: o}, true
-}
-
-// question is a name that may exist, and a type.
-func (w *world) question() (string, uint16) {
-	name := w.name() + "." + w.namespace() + ".svc." + naiveZone
-	switch w.rand.IntN(6) {
-	case 0:
-		name = w.pick("a", "b", "pod-1", "10-244-0-1", "10-244-1-3", "fd00--1", "fd00-1--0", "_tcp", "udp", "_", "nosuch") + "." + name
-	case 1, 2:
-		name = w.pick("_http", "_dns", "http", "_", "_all", "_no") + "." + w.pick("_tcp", "_udp", "tcp", "_", "_sctp") + "." + name
-	case 3:
-		name = w.pick("svc.", "prod.svc.", "no.svc.", "x.y.z.web.prod.svc.", "foo.") + naiveZone
-	}
-	types := []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeTXT, dns.TypeCNAME, dns.TypeMX, dns.TypeSOA, dns.TypeHTTPS}
-	return name, types[w.rand.IntN(len(types))]
-}
-
 // TestRandomChanges plays random changes to the store and to the model, and asks both the same questions after each.
 func TestRandomChanges(t *testing.T) {
 	for seed := range uint64(20) {
 		c := testConfig()
-		c.PodNames = seed%2 == 1
+		c.PodNames, c.Pods, c.IgnoreEmpty = seed%2 == 1, PodMode(seed%3), seed%5 < 2
+		if seed%4 == 3 {
+			c.Namespaces = map[string]bool{"prod": true, "svc": true, "none": true}
+		}
 		s := NewStore(c)
 		s.Synced()
-		n := &naive{ttl: c.TTL, podNames: c.PodNames, namespaces: map[string]bool{}, services: map[string]*cluster.Service{}, slices: map[string]*cluster.Slice{}}
+		n := newNaive(c)
 		w := &world{rand: rand.New(rand.NewPCG(seed, 1)), current: map[string]cluster.Object{}}
 		for range 150 {
 			var batch []cluster.Change
