@@ -74,6 +74,7 @@ type backend struct {
 	host  string
 	addr  netip.Addr
 	ports []cluster.Port
+	zone  string
 }
 
 // backends are the ready endpoints of a Service, slice by slice.
@@ -92,7 +93,7 @@ func (n *naive) backends(service, namespace string) []backend {
 			if len(ports) == 0 {
 				ports = []cluster.Port{{}}
 			}
-			out = append(out, backend{n.host(&e), e.Address, ports})
+			out = append(out, backend{n.host(&e), e.Address, ports, e.Zone()})
 		}
 	}
 	return out
@@ -149,7 +150,7 @@ func (n *naive) answer(name string, typ uint16) []string {
 		return n.noData()
 	}
 	svc, ok := n.services[labels[last-2]+"."+namespace]
-	if !ok || last > 4 {
+	if !ok {
 		return n.nxDomain()
 	}
 	return n.service(name, typ, svc, labels[:last-2])
@@ -157,6 +158,12 @@ func (n *naive) answer(name string, typ uint16) []string {
 
 // service answers the names of one Service; extra are the labels before it.
 func (n *naive) service(name string, typ uint16, svc *cluster.Service, extra []string) []string {
+	if n.config.Zonal && svc.Type == cluster.Headless && len(extra) > 0 && extra[len(extra)-1] == "_zone" {
+		return n.zonal(name, typ, svc, extra[:len(extra)-1])
+	}
+	if len(extra) > 2 {
+		return n.nxDomain()
+	}
 	port, protocol, host := "", "", ""
 	switch len(extra) {
 	case 1:
@@ -176,7 +183,6 @@ func (n *naive) service(name string, typ uint16, svc *cluster.Service, extra []s
 	if svc.Type == cluster.ClusterIP && n.config.IgnoreEmpty && len(n.backends(svc.Name, svc.Namespace)) == 0 {
 		return n.nxDomain()
 	}
-	own := svc.Name + "." + svc.Namespace + ".svc." + naiveZone
 	matches := func(p cluster.Port) bool {
 		return (port == "" || p.Name == port) && (protocol == "" || p.Protocol != 0 && p.Protocol.String() == protocol)
 	}
@@ -185,7 +191,7 @@ func (n *naive) service(name string, typ uint16, svc *cluster.Service, extra []s
 		for _, p := range svc.Ports {
 			for _, ip := range svc.ClusterIPs {
 				if matches(p) {
-					found = append(found, backend{"", ip, []cluster.Port{p}})
+					found = append(found, backend{"", ip, []cluster.Port{p}, ""})
 				}
 			}
 		}
@@ -193,7 +199,7 @@ func (n *naive) service(name string, typ uint16, svc *cluster.Service, extra []s
 		for _, b := range n.backends(svc.Name, svc.Namespace) {
 			for _, p := range b.ports {
 				if matches(p) && (host == "" || b.host == host) {
-					found = append(found, backend{b.host, b.addr, []cluster.Port{p}})
+					found = append(found, backend{b.host, b.addr, []cluster.Port{p}, b.zone})
 				}
 			}
 		}
@@ -202,8 +208,46 @@ func (n *naive) service(name string, typ uint16, svc *cluster.Service, extra []s
 		if host != "" && n.hasProtocol(svc, strings.TrimPrefix(host, "_")) {
 			return n.noData()
 		}
+		if n.config.Zonal && svc.Type == cluster.Headless && len(extra) == 0 { // it is above the names of zones
+			return n.noData()
+		}
 		return n.nxDomain()
 	}
+	return n.records(name, typ, svc, found)
+}
+
+// zonal answers the names of topology zones: ZONE.DIRECTIVE, which labels are, before "_zone" and the Service's.
+func (n *naive) zonal(name string, typ uint16, svc *cluster.Service, labels []string) []string {
+	last := len(labels) - 1
+	if last < 0 {
+		return n.noData()
+	}
+	directive, zone := labels[last], strings.Join(labels[:last], ".")
+	switch {
+	case directive != "pin" && directive != "prefer":
+		return n.nxDomain()
+	case zone == "":
+		return n.noData()
+	}
+	var all, near []backend
+	for _, b := range n.backends(svc.Name, svc.Namespace) {
+		for _, p := range b.ports {
+			one := backend{b.host, b.addr, []cluster.Port{p}, b.zone}
+			all = append(all, one)
+			if strings.EqualFold(b.zone, zone) {
+				near = append(near, one)
+			}
+		}
+	}
+	if directive == "prefer" && len(near) == 0 {
+		near = all
+	}
+	return n.records(name, typ, svc, near)
+}
+
+// records are what has been found of a Service, one port each.
+func (n *naive) records(name string, typ uint16, svc *cluster.Service, found []backend) []string {
+	own := svc.Name + "." + svc.Namespace + ".svc." + naiveZone
 	lines := map[string]bool{}
 	for _, b := range found {
 		n.record(lines, name, own, typ, b, max(1, 100/len(found)))
@@ -274,7 +318,7 @@ func (n *naive) externalName(name string, typ uint16, svc *cluster.Service, seen
 func TestRandomChanges(t *testing.T) {
 	for seed := range uint64(20) {
 		c := testConfig()
-		c.PodNames, c.Pods, c.IgnoreEmpty = seed%2 == 1, PodMode(seed%3), seed%5 < 2
+		c.PodNames, c.Pods, c.IgnoreEmpty, c.Zonal = seed%2 == 1, PodMode(seed%3), seed%5 < 2, seed%7 < 3
 		if seed%4 == 3 {
 			c.Namespaces = map[string]bool{"prod": true, "svc": true, "none": true}
 		}

@@ -84,6 +84,9 @@ func (w *world) object() cluster.Object {
 			if w.rand.IntN(4) > 0 {
 				e.State = cluster.Ready
 			}
+			if zone := w.pick("", "zone-a", "Zone-B", "c.d"); zone != "" {
+				e.Place = &cluster.Place{Zone: zone}
+			}
 			s.Endpoints = append(s.Endpoints, e)
 		}
 		return s
@@ -112,7 +115,7 @@ func (w *world) question() (string, uint16) {
 	types := []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeTXT, dns.TypeCNAME, dns.TypeMX, dns.TypeSOA, dns.TypeHTTPS}
 	typ := types[w.rand.IntN(len(types))]
 	name := w.name() + "." + w.namespace() + ".svc." + naiveZone
-	switch w.rand.IntN(8) {
+	switch w.rand.IntN(9) {
 	case 0:
 		name = w.pick("a", "b", "pod-1", "10-244-0-1", "10-244-1-3", "fd00--1", "fd00-1--0", "_tcp", "udp", "_", "nosuch") + "." + name
 	case 1, 2:
@@ -121,6 +124,8 @@ func (w *world) question() (string, uint16) {
 		name = w.pick("svc.", "prod.svc.", "no.svc.", "x.y.z.web.prod.svc.", "foo.") + naiveZone
 	case 4:
 		name = w.podName()
+	case 6:
+		name = w.pick("zone-a.", "zone-b.", "c.d.", "d.", "nowhere.", "") + w.pick("pin.", "prefer.", "other.", "") + "_zone." + name
 	case 5:
 		if name = w.reverseName(); w.rand.IntN(4) > 0 {
 			typ = dns.TypePTR
