@@ -34,7 +34,7 @@ func (n *naive) pod(name string, typ uint16, labels []string) []string {
 		return n.nxDomain()
 	}
 	lines := map[string]bool{}
-	self := backend{label, addr, []cluster.Port{{}}, ""}
+	self := backend{label, addr, []cluster.Port{{}}, "", ""}
 	n.record(lines, name, "", typ, self, 0)
 	if typ == dns.TypeSRV {
 		target := label + "." + namespace + ".pod." + naiveZone

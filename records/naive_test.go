@@ -18,6 +18,8 @@ import (
 // string comparisons. It shares no code with the real one and knows nothing of its indexes.
 type naive struct {
 	config     Config
+	zone       string
+	imported   bool // what it has as Services are ServiceImports
 	namespaces map[string]bool
 	services   map[string]*cluster.Service // by "name.namespace"
 	slices     map[string]*cluster.Slice   // by "name.namespace"
@@ -25,11 +27,15 @@ type naive struct {
 	changed    bool
 }
 
-const naiveZone = "cluster.local."
+// The forward zones: that of Services, and that of ServiceImports.
+const (
+	naiveZone       = "cluster.local."
+	naiveClusterset = "clusterset.local."
+)
 
-func newNaive(c Config) *naive {
+func newNaive(c Config, zone string) *naive {
 	return &naive{
-		config: c, namespaces: map[string]bool{}, services: map[string]*cluster.Service{}, slices: map[string]*cluster.Slice{},
+		config: c, zone: zone, imported: zone == naiveClusterset, namespaces: map[string]bool{}, services: map[string]*cluster.Service{}, slices: map[string]*cluster.Slice{},
 		pods: map[string]*cluster.Pod{},
 	}
 }
@@ -41,23 +47,34 @@ func (n *naive) apply(c cluster.Change) {
 	case *cluster.Namespace:
 		n.namespaces[o.Name] = c.New != nil
 		return
-	case *cluster.Service:
-		n.services[key] = o
+	case *cluster.Service, *cluster.Import:
+		svc, imported := asService(o)
+		if imported != n.imported {
+			return
+		}
+		n.services[key] = svc
 		if c.New == nil {
 			delete(n.services, key)
 		}
 	case *cluster.Slice:
+		ours := (o.Multicluster != "") == n.imported
 		n.slices[key] = o
-		if c.New == nil {
+		if c.New == nil || !ours {
 			delete(n.slices, key)
 		}
+		if !ours {
+			return
+		}
 	case *cluster.Pod:
+		if n.imported {
+			return
+		}
 		n.pods[key] = o
 		if c.New == nil {
 			delete(n.pods, key)
 		}
 	}
-	n.changed = true
+	n.changed = n.changed || !n.imported || c.Old != nil && c.New != nil
 }
 
 // allowed reports whether the option "namespaces" has a namespace, served whether it is there as well.
@@ -71,10 +88,11 @@ func (n *naive) served(namespace string) bool {
 
 // backend is an address of an endpoint, with the ports it listens on.
 type backend struct {
-	host  string
-	addr  netip.Addr
-	ports []cluster.Port
-	zone  string
+	host    string
+	addr    netip.Addr
+	ports   []cluster.Port
+	zone    string
+	cluster string
 }
 
 // backends are the ready endpoints of a Service, slice by slice.
@@ -82,7 +100,7 @@ func (n *naive) backends(service, namespace string) []backend {
 	var out []backend
 	for _, key := range slices.Sorted(maps.Keys(n.slices)) {
 		s := n.slices[key]
-		if s.Namespace != namespace || s.Service != service {
+		if s.Namespace != namespace || s.Service+s.Multicluster != service {
 			continue
 		}
 		for _, e := range s.Endpoints {
@@ -93,7 +111,7 @@ func (n *naive) backends(service, namespace string) []backend {
 			if len(ports) == 0 {
 				ports = []cluster.Port{{}}
 			}
-			out = append(out, backend{n.host(&e), e.Address, ports, e.Zone()})
+			out = append(out, backend{n.host(&e), e.Address, ports, e.Zone(), s.SourceCluster})
 		}
 	}
 	return out
@@ -122,15 +140,15 @@ func (n *naive) soa(zone string) string {
 	return fmt.Sprintf("authority: %s %d IN SOA ns.dns.%[1]s hostmaster.%[1]s %[3]d 7200 1800 86400 %[2]d", zone, n.config.TTL, serial)
 }
 
-func (n *naive) noData() []string   { return []string{"NOERROR aa", n.soa(naiveZone)} }
-func (n *naive) nxDomain() []string { return []string{"NXDOMAIN aa", n.soa(naiveZone)} }
+func (n *naive) noData() []string   { return []string{"NOERROR aa", n.soa(n.zone)} }
+func (n *naive) nxDomain() []string { return []string{"NXDOMAIN aa", n.soa(n.zone)} }
 
 // answer is the reply to a question, as digest prints it.
 func (n *naive) answer(name string, typ uint16) []string {
 	if strings.HasSuffix(name, ".arpa.") {
 		return n.reverse(name, typ)
 	}
-	base := strings.TrimSuffix(name, "."+naiveZone)
+	base := strings.TrimSuffix(name, "."+n.zone)
 	labels := strings.Split(base, ".")
 	last := len(labels) - 1
 	if labels[last] == "pod" {
@@ -158,17 +176,19 @@ func (n *naive) answer(name string, typ uint16) []string {
 
 // service answers the names of one Service; extra are the labels before it.
 func (n *naive) service(name string, typ uint16, svc *cluster.Service, extra []string) []string {
-	if n.config.Zonal && svc.Type == cluster.Headless && len(extra) > 0 && extra[len(extra)-1] == "_zone" {
-		return n.zonal(name, typ, svc, extra[:len(extra)-1])
+	if n.zonal(svc) && len(extra) > 0 && extra[len(extra)-1] == "_zone" {
+		return n.inZone(name, typ, svc, extra[:len(extra)-1])
 	}
 	if len(extra) > 2 {
 		return n.nxDomain()
 	}
-	port, protocol, host := "", "", ""
-	switch len(extra) {
-	case 1:
+	port, protocol, host, source := "", "", "", ""
+	switch {
+	case len(extra) == 1:
 		host = extra[0]
-	case 2:
+	case len(extra) == 2 && n.imported && extra[0][0] != '_' && extra[1][0] != '_':
+		host, source = extra[0], extra[1]
+	case len(extra) == 2:
 		port, protocol = strings.TrimPrefix(extra[0], "_"), strings.TrimPrefix(extra[1], "_")
 	}
 	if svc.Type == cluster.ExternalName {
@@ -191,24 +211,24 @@ func (n *naive) service(name string, typ uint16, svc *cluster.Service, extra []s
 		for _, p := range svc.Ports {
 			for _, ip := range svc.ClusterIPs {
 				if matches(p) {
-					found = append(found, backend{"", ip, []cluster.Port{p}, ""})
+					found = append(found, backend{"", ip, []cluster.Port{p}, "", ""})
 				}
 			}
 		}
 	} else {
 		for _, b := range n.backends(svc.Name, svc.Namespace) {
 			for _, p := range b.ports {
-				if matches(p) && (host == "" || b.host == host) {
-					found = append(found, backend{b.host, b.addr, []cluster.Port{p}, b.zone})
+				if matches(p) && (host == "" || b.host == host && b.cluster == source) {
+					found = append(found, backend{b.host, b.addr, []cluster.Port{p}, b.zone, b.cluster})
 				}
 			}
 		}
 	}
 	if len(found) == 0 {
-		if host != "" && n.hasProtocol(svc, strings.TrimPrefix(host, "_")) {
+		if host != "" && source == "" && (n.hasProtocol(svc, strings.TrimPrefix(host, "_")) || n.hasCluster(svc, host)) {
 			return n.noData()
 		}
-		if n.config.Zonal && svc.Type == cluster.Headless && len(extra) == 0 { // it is above the names of zones
+		if n.zonal(svc) && len(extra) == 0 { // it is above the names of zones
 			return n.noData()
 		}
 		return n.nxDomain()
@@ -216,38 +236,9 @@ func (n *naive) service(name string, typ uint16, svc *cluster.Service, extra []s
 	return n.records(name, typ, svc, found)
 }
 
-// zonal answers the names of topology zones: ZONE.DIRECTIVE, which labels are, before "_zone" and the Service's.
-func (n *naive) zonal(name string, typ uint16, svc *cluster.Service, labels []string) []string {
-	last := len(labels) - 1
-	if last < 0 {
-		return n.noData()
-	}
-	directive, zone := labels[last], strings.Join(labels[:last], ".")
-	switch {
-	case directive != "pin" && directive != "prefer":
-		return n.nxDomain()
-	case zone == "":
-		return n.noData()
-	}
-	var all, near []backend
-	for _, b := range n.backends(svc.Name, svc.Namespace) {
-		for _, p := range b.ports {
-			one := backend{b.host, b.addr, []cluster.Port{p}, b.zone}
-			all = append(all, one)
-			if strings.EqualFold(b.zone, zone) {
-				near = append(near, one)
-			}
-		}
-	}
-	if directive == "prefer" && len(near) == 0 {
-		near = all
-	}
-	return n.records(name, typ, svc, near)
-}
-
 // records are what has been found of a Service, one port each.
 func (n *naive) records(name string, typ uint16, svc *cluster.Service, found []backend) []string {
-	own := svc.Name + "." + svc.Namespace + ".svc." + naiveZone
+	own := svc.Name + "." + svc.Namespace + ".svc." + n.zone
 	lines := map[string]bool{}
 	for _, b := range found {
 		n.record(lines, name, own, typ, b, max(1, 100/len(found)))
@@ -266,8 +257,11 @@ func (n *naive) record(lines map[string]bool, name, own string, typ uint16, b ba
 	}
 	if typ == dns.TypeSRV && b.ports[0].Number != 0 {
 		target := own
+		if b.cluster != "" {
+			target = b.cluster + "." + target
+		}
 		if b.host != "" {
-			target = b.host + "." + own
+			target = b.host + "." + target
 		}
 		lines[fmt.Sprintf("%s %d IN SRV 0 %d %d %s", name, n.config.TTL, weight, b.ports[0].Number, target)] = true
 		lines[fmt.Sprintf("additional: %s %d IN %s %s", target, n.config.TTL, dns.TypeToString[family], b.addr)] = true
@@ -318,20 +312,22 @@ func (n *naive) externalName(name string, typ uint16, svc *cluster.Service, seen
 func TestRandomChanges(t *testing.T) {
 	for seed := range uint64(20) {
 		c := testConfig()
+		c.Zones, c.Multicluster = append(c.Zones, names(naiveClusterset)...), names(naiveClusterset)
 		c.PodNames, c.Pods, c.IgnoreEmpty, c.Zonal = seed%2 == 1, PodMode(seed%3), seed%5 < 2, seed%7 < 3
 		if seed%4 == 3 {
 			c.Namespaces = map[string]bool{"prod": true, "svc": true, "none": true}
 		}
 		s := NewStore(c)
 		s.Synced()
-		n := newNaive(c)
+		local, clusterset := newNaive(c, naiveZone), newNaive(c, naiveClusterset)
 		w := &world{rand: rand.New(rand.NewPCG(seed, 1)), current: map[string]cluster.Object{}}
 		for range 150 {
 			var batch []cluster.Change
 			for range 1 + w.rand.IntN(5) {
 				if c, ok := w.change(); ok {
 					batch = append(batch, c)
-					n.apply(c)
+					local.apply(c)
+					clusterset.apply(c)
 				}
 			}
 			s.Apply(batch, changedAt)
@@ -340,6 +336,10 @@ func TestRandomChanges(t *testing.T) {
 			}
 			for range 60 {
 				name, typ := w.question()
+				n := local
+				if strings.HasSuffix(name, naiveClusterset) {
+					n = clusterset
+				}
 				got, want := ask(t, s.Zone(), name, typ), strings.Join(n.answer(name, typ), "\n")
 				if got != want {
 					t.Fatalf("seed %d: %s %s\ngot:\n%s\nwant:\n%s", seed, name, dns.TypeToString[typ], got, want)

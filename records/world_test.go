@@ -56,7 +56,7 @@ func (w *world) ports() []cluster.Port {
 }
 
 func (w *world) object() cluster.Object {
-	switch w.rand.IntN(9) {
+	switch w.rand.IntN(10) {
 	case 0:
 		return &cluster.Namespace{Name: w.namespace()}
 	case 1, 2, 3:
@@ -77,6 +77,12 @@ func (w *world) object() cluster.Object {
 			p.IPs = append(p.IPs, ip)
 		}
 		return p
+	case 5:
+		i := &cluster.Import{Namespace: w.namespace(), Name: w.name(), Ports: w.ports()}
+		if i.Headless = w.rand.IntN(2) == 0; !i.Headless {
+			i.IPs = []netip.Addr{w.address()}
+		}
+		return i
 	default:
 		s := &cluster.Slice{Namespace: w.namespace(), Name: w.pick("one", "two", "three", "four"), Service: w.pick("web", "db", "svc", "api", ""), Ports: w.ports()}
 		for range w.rand.IntN(5) {
@@ -88,6 +94,9 @@ func (w *world) object() cluster.Object {
 				e.Place = &cluster.Place{Zone: zone}
 			}
 			s.Endpoints = append(s.Endpoints, e)
+		}
+		if w.rand.IntN(4) == 0 { // of a ServiceImport
+			s.Service, s.Multicluster, s.SourceCluster = "", w.name(), w.pick("", "east", "west")
 		}
 		return s
 	}
@@ -115,7 +124,7 @@ func (w *world) question() (string, uint16) {
 	types := []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeTXT, dns.TypeCNAME, dns.TypeMX, dns.TypeSOA, dns.TypeHTTPS}
 	typ := types[w.rand.IntN(len(types))]
 	name := w.name() + "." + w.namespace() + ".svc." + naiveZone
-	switch w.rand.IntN(9) {
+	switch w.rand.IntN(10) {
 	case 0:
 		name = w.pick("a", "b", "pod-1", "10-244-0-1", "10-244-1-3", "fd00--1", "fd00-1--0", "_tcp", "udp", "_", "nosuch") + "." + name
 	case 1, 2:
@@ -125,6 +134,9 @@ func (w *world) question() (string, uint16) {
 	case 4:
 		name = w.podName()
 	case 6:
+		name = w.pick("", "a.", "east.", "a.east.", "b.west.", "10-244-0-1.east.", "pod-1.east.", "a.no.", "x.a.east.", "_tcp.", "_http._tcp.", "_dns._udp.", "http.tcp.", "_http.tcp.", "http._tcp.", "_.") +
+			w.name() + "." + w.namespace() + ".svc." + naiveClusterset
+	case 7:
 		name = w.pick("zone-a.", "zone-b.", "c.d.", "d.", "nowhere.", "") + w.pick("pin.", "prefer.", "other.", "") + "_zone." + name
 	case 5:
 		if name = w.reverseName(); w.rand.IntN(4) > 0 {
