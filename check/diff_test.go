@@ -162,7 +162,7 @@ var variants = map[string][]string{
 	"autopath": {"autopath testdata/resolv.conf", "autopath a testdata/resolv.conf", "autopath @kubernetes"},
 
 	"pprof":      {"pprof", "pprof :1", "pprof {\nblock\n}", "pprof {\nblock 2\n}"},
-	"prometheus": {"prometheus", "prometheus :1", "prometheus {\nruntime_metrics\n}"},
+	"prometheus": {"prometheus", "prometheus :1", "prometheus {\nruntime_metrics\n}", "prometheus {\ntls /dev/null\n}"},
 	"loadbalance": {"loadbalance", "loadbalance {\nprefer 10.0.0.0/8\n}", "loadbalance {\nprefer 10.0.0.0/8 fd00::/8\n}", "loadbalance weighted /dev/null",
 		"loadbalance weighted /dev/zero", "loadbalance weighted /dev/null {\nreload 10s\n}", "loadbalance weighted /dev/null {\nreload 0s\n}"},
 	"rewrite": {"rewrite name a b", "rewrite continue name a b", "rewrite name a c", "rewrite name prefix a b", "rewrite name suffix a b", "rewrite name substring a b",

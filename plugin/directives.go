@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -137,9 +138,16 @@ func buildPrometheus(b *block, d *config.Directive) error {
 	}
 	b.say(d, o)
 	s, metrics, log := b.setup, b.setup.compiler.metrics, b.env("prometheus").Log
-	s.serve(o.Address, prometheus.Path, metrics.Handler(), func(err error) {
-		log.Error(fmt.Sprintf("Failed to start metrics handler: %v", err))
+	b.warn(d, o.Warnings...)
+	way := o.Way(cmp.Or(key("tls", o.TLS, o.TLS), "tls "+o.TLS), log)
+	at := s.serveBy(way, o.Address, prometheus.Path, metrics.Handler(), func(err error) {
+		if len(o.Warnings) == 0 { // which have said it
+			log.Error(fmt.Sprintf("Failed to start metrics handler: %v", err))
+		}
 	})
+	if at.Way().Name != way.Name {
+		b.warn(d, d.Pos.Warningf("no effect of tls or its absence, as the first prometheus at %s says how that is reached", o.Address))
+	}
 	s.runtime = s.runtime || o.RuntimeMetrics
 	b.observers = append(b.observers, func(listener string) (server.Observer, error) {
 		s.enabled = append(s.enabled, prometheus.Enabled{Server: listener, Zone: b.label(), View: b.view, Names: b.links})

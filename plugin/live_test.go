@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -173,6 +174,49 @@ func TestReplaceKeepsEndpoints(t *testing.T) {
 	close(ending)
 	asking.Wait()
 	t.Logf("%d answers", answers.Load())
+}
+
+// TestReplaceWay: /metrics speaks TLS as soon as the Corefile says so, and nothing, rather than plain HTTP, while that names a file
+// that is none.
+func TestReplaceWay(t *testing.T) {
+	identity, metrics := upstreamtest.NewIdentity(t), freeAddress(t)
+	certificate, key, _ := identity.Files(t)
+	file := filepath.Join(t.TempDir(), "web.yml")
+	if err := os.WriteFile(file, []byte("tls_server_config: {cert_file: "+certificate+", key_file: "+key+"}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := ".:0 {\nbind 127.0.0.1\nwhoami\nprometheus " + metrics + "\n}\n"
+	secure := strings.Replace(text, metrics, metrics+" {\ntls "+file+"\n}", 1)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: identity.Roots}}}
+	get := func(scheme string) string {
+		response, err := client.Get(scheme + metrics + "/metrics")
+		if err != nil {
+			return "no answer"
+		}
+		defer response.Body.Close()
+		return response.Status
+	}
+	l := live(t, text)
+	for _, tt := range []struct{ name, text, http, https string }{
+		{"plain", text, "200 OK", "no answer"},
+		{"TLS", secure, "400 Bad Request", "200 OK"},
+		{"another change", "example.org:0 {\nbind 127.0.0.1\nwhoami\n}\n" + secure, "400 Bad Request", "200 OK"},
+		{"a file that is none", strings.Replace(secure, file, certificate, 1), "no answer", "no answer"},
+		{"no file", strings.Replace(secure, file, "/nowhere", 1), "no answer", "no answer"},
+		{"the first one says how", secure + strings.Replace(text, ".:0", "example.org:0", 1), "400 Bad Request", "200 OK"},
+		{"plain again", text, "200 OK", "no answer"},
+		{"plain, and no file", strings.Replace(secure, file, "/nowhere", 1), "no answer", "no answer"},
+	} {
+		for range 2 { // the second time begins when the endpoint before has ended
+			l.change(t, tt.text)
+		}
+		if got := get("http://"); got != tt.http {
+			t.Errorf("%s: http: %s, want %s", tt.name, got, tt.http)
+		}
+		if got := get("https://"); got != tt.https {
+			t.Errorf("%s: https: %s, want %s", tt.name, got, tt.https)
+		}
+	}
 }
 
 // TestReplaceProfiles: which waits of goroutines are recorded is what the Corefile says that is served, of several server

@@ -84,7 +84,9 @@ func TestKept(t *testing.T) {
     }
     ready 127.0.0.1:0
     health 127.0.0.1:0
-    prometheus 127.0.0.1:0
+    prometheus 127.0.0.1:0 {
+        tls ` + put("web.yml", "") + `
+    }
     errors
     cache 30
     hosts /nonexistent {
@@ -146,6 +148,11 @@ func TestKept(t *testing.T) {
 			put("ca.pem", pem(other))
 			return common
 		}, without("etcd", "loop", "forward", "grpc")},
+		{"a web configuration file", func() string {
+			put("web.yml", "rate_limit: {interval: 1s, burst: 5}\n")
+			return common
+		}, strings.Replace(all, "endpoint ", "", 1)},
+		{"the way to an endpoint", replace("        tls "+filepath.Join(folder, "web.yml")+"\n", ""), strings.Replace(all, "endpoint ", "", 1)},
 		{"weights that are read once", func() string {
 			put("weights", "a.example\n192.0.2.1 2\n")
 			return common
@@ -154,6 +161,7 @@ func TestKept(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			put("ca.pem", pem(authority))
 			put("weights", "")
+			put("web.yml", "")
 			c := newCompiler(t)
 			before, err := c.Compile(parse(t, common))
 			if err != nil {

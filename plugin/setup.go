@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -99,16 +100,21 @@ func (s *Setup) Retire(other *Setup) {
 	}
 }
 
-// serve has an endpoint answered by a handler. Several directives that name one address and path share it. One that is open
-// already changes over when the Setup becomes active. One that cannot be opened keeps the Setup from starting, unless tolerate
-// is told instead.
+// serve has an endpoint answered by a handler, over plain HTTP, see serveBy.
 func (s *Setup) serve(address, path string, handler http.Handler, tolerate func(error)) *endpoint.Endpoint {
-	key := "endpoint " + path + " " + address
-	if i := slices.IndexFunc(s.parts, func(p *part) bool { return p.key == key }); i >= 0 {
+	return s.serveBy(endpoint.Way{}, address, path, handler, tolerate)
+}
+
+// serveBy has an endpoint answered by a handler. Several directives that name one address and path share it, and the way of
+// the first of them. One that is open already changes over when the Setup becomes active. One that cannot be opened keeps the
+// Setup from starting, unless tolerate is told instead.
+func (s *Setup) serveBy(way endpoint.Way, address, path string, handler http.Handler, tolerate func(error)) *endpoint.Endpoint {
+	place := "endpoint " + path + " " + address + " "
+	if i := slices.IndexFunc(s.parts, func(p *part) bool { return strings.HasPrefix(p.key, place) }); i >= 0 {
 		return s.parts[i].value.(*endpoint.Endpoint)
 	}
-	e, kept, _ := have(s, key, func() (*endpoint.Endpoint, error) { // which returns no error
-		return endpoint.New(address, path, handler), nil
+	e, kept, _ := have(s, place+way.Name, func() (*endpoint.Endpoint, error) { // which returns no error
+		return endpoint.New(address, path, way, handler), nil
 	})
 	if kept {
 		s.handlers = append(s.handlers, func() { e.Handle(handler) })

@@ -18,19 +18,33 @@ import (
 // Endpoint serves one path at one address. It lives on over reloads, while who answers changes.
 type Endpoint struct {
 	address, path string
+	way           Way
 	handler       atomic.Pointer[http.Handler]
 	listener      net.Listener
 	server        *http.Server
 	ended         chan struct{}
 }
 
+// Way is how an endpoint talks to who asks. The zero value is plain HTTP, for everybody.
+type Way struct {
+	// Name tells ways from each other.
+	Name string
+	// Check, if not nil, says what keeps the endpoint from being opened.
+	Check func() error
+	// Serve answers what comes to the listener until that or the server is closed.
+	Serve func(*http.Server, net.Listener) error
+}
+
 // timeout bounds reading a request, writing its answer, an idle connection, and the end.
 const timeout = 5 * time.Second
 
-// New makes an endpoint for handler; Start opens it. A path with a slash at its end is all that is below it, and itself
+// New makes an endpoint for handler, reached by a way; Start opens it. A path with a slash at its end is all that is below it, and itself
 // without the slash.
-func New(address, path string, handler http.Handler) *Endpoint {
-	e := &Endpoint{address: address, path: path, ended: make(chan struct{})}
+func New(address, path string, way Way, handler http.Handler) *Endpoint {
+	if way.Serve == nil {
+		way.Serve = (*http.Server).Serve
+	}
+	e := &Endpoint{address: address, path: path, way: way, ended: make(chan struct{})}
 	e.Handle(handler)
 	return e
 }
@@ -47,8 +61,7 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // 404. Like CoreDNS it shares the address with another process that does so too (SO_REUSEPORT), so that the next one can
 // start before this one ends. The error names the address.
 func (e *Endpoint) Start(ctx context.Context) error {
-	config := net.ListenConfig{Control: share}
-	listener, err := config.Listen(ctx, "tcp", e.address)
+	listener, err := e.listen(ctx)
 	if err != nil {
 		return fmt.Errorf("serve %s at %q: %w", e.path, e.address, err)
 	}
@@ -61,9 +74,20 @@ func (e *Endpoint) Start(ctx context.Context) error {
 	e.server = &http.Server{Handler: mux, ReadTimeout: timeout, WriteTimeout: timeout, IdleTimeout: timeout}
 	go func() {
 		defer close(e.ended)
-		_ = e.server.Serve(listener) // it ends when the listener is closed, and only then
+		_ = e.way.Serve(e.server, listener) // plain HTTP ends when the listener is closed, and only then
+		_ = listener.Close()                // which no other way may leave to clients who would wait
 	}()
 	return nil
+}
+
+func (e *Endpoint) listen(ctx context.Context) (net.Listener, error) {
+	if e.way.Check != nil {
+		if err := e.way.Check(); err != nil {
+			return nil, err
+		}
+	}
+	config := net.ListenConfig{Control: share}
+	return config.Listen(ctx, "tcp", e.address)
 }
 
 // share sets SO_REUSEPORT.
@@ -93,6 +117,9 @@ func ParseAddress(c *caddyfile.Dispenser, otherwise string) (string, error) {
 	}
 	return "", c.ArgErr()
 }
+
+// Way is how the endpoint talks.
+func (e *Endpoint) Way() Way { return e.way }
 
 // Addr is where the endpoint listens since Start, with the port it got where 0 was asked for.
 func (e *Endpoint) Addr() net.Addr { return e.listener.Addr() }

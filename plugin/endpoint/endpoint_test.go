@@ -17,7 +17,7 @@ type saying string
 func (s saying) ServeHTTP(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, string(s)) }
 
 func TestEndpoint(t *testing.T) {
-	e := endpoint.New("127.0.0.1:0", "/here", saying("one"))
+	e := endpoint.New("127.0.0.1:0", "/here", endpoint.Way{}, saying("one"))
 	if err := e.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestEndpoint(t *testing.T) {
 
 // TestTree: a path with a slash at its end is all that is below it.
 func TestTree(t *testing.T) {
-	e := endpoint.New("127.0.0.1:0", "/a/b/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) }))
+	e := endpoint.New("127.0.0.1:0", "/a/b/", endpoint.Way{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) }))
 	if err := e.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestTree(t *testing.T) {
 }
 
 func TestStartNamesTheAddress(t *testing.T) {
-	e := endpoint.New("192.0.2.1:8080", "/here", saying("")) // none of this host's
+	e := endpoint.New("192.0.2.1:8080", "/here", endpoint.Way{}, saying("")) // none of this host's
 	if err := e.Start(t.Context()); err == nil || !strings.Contains(err.Error(), `serve /here at "192.0.2.1:8080"`) {
 		t.Errorf("got %v", err)
 	}

@@ -51,7 +51,7 @@ func TestParseErrors(t *testing.T) {
 
 func TestAsk(t *testing.T) {
 	environment, out := plugintest.Env(t, "health", journal.Text)
-	e := endpoint.New("127.0.0.1:0", Path, http.HandlerFunc(Answer))
+	e := endpoint.New("127.0.0.1:0", Path, endpoint.Way{}, http.HandlerFunc(Answer))
 	if err := e.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

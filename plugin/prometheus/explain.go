@@ -9,6 +9,7 @@ func Words() []string { return []string{"runtime_metrics", "tls"} }
 func (o Options) Explain() []config.Clause {
 	return config.Clauses(
 		"counts queries and replies, for /metrics at "+o.Address,
+		config.When(o.TLS != "", "over TLS and to users as "+o.TLS+" says"),
 		config.When(o.RuntimeMetrics, "with all metrics of the Go runtime"),
 	)
 }

@@ -1,6 +1,11 @@
 package prometheus
 
 import (
+	"fmt"
+
+	"github.com/coredns/caddy/caddyfile"
+	"github.com/prometheus/exporter-toolkit/web"
+
 	"github.com/waypost/waypost/config"
 	"github.com/waypost/waypost/plugin/endpoint"
 )
@@ -11,12 +16,18 @@ type Options struct {
 	Address string
 	// RuntimeMetrics shows all that the Go runtime knows of itself, for the whole process. Default: false, a selection.
 	RuntimeMetrics bool
+	// TLS is a web configuration file as Prometheus' exporters have it: TLS, users, headers. Default: "", plain HTTP for
+	// everybody.
+	TLS string
+
+	Warnings []config.Warning // what is legal and surely not meant
 }
 
 // Parse reads the directive:
 //
 //	prometheus [ADDRESS] {
 //	    runtime_metrics
+//	    tls FILE
 //	}
 func Parse(d *config.Directive) (Options, error) {
 	o := Options{Address: "localhost:9153"}
@@ -34,7 +45,9 @@ func Parse(d *config.Directive) (Options, error) {
 			}
 			o.RuntimeMetrics = true
 		case "tls":
-			return o, c.Err("tls is not supported by Waypost yet: serve the metrics on localhost, behind a proxy that speaks TLS")
+			if err := o.tls(c); err != nil {
+				return o, err
+			}
 		default:
 			return o, c.Errf("unknown option: %s", c.Val())
 		}
@@ -43,4 +56,29 @@ func Parse(d *config.Directive) (Options, error) {
 		return o, c.Err(config.ErrOnce.Error())
 	}
 	return o, nil
+}
+
+// tls reads the option, and looks at the file that it names. As in CoreDNS names are answered without one too, and metrics
+// are not.
+func (o *Options) tls(c *caddyfile.Dispenser) error {
+	if o.TLS != "" {
+		return c.Err("tls block already specified")
+	}
+	args := c.RemainingArgs()
+	if len(args) != 1 {
+		return c.ArgErr()
+	}
+	o.TLS = args[0]
+	if err := o.check(); err != nil {
+		o.Warnings = append(o.Warnings, config.At(c).Warningf("no metrics: %v", err))
+	}
+	return nil
+}
+
+// check returns an error for a file of tls that is none.
+func (o *Options) check() error {
+	if err := web.Validate(o.TLS); err != nil {
+		return fmt.Errorf("invalid TLS config: %w", err)
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -30,10 +31,11 @@ func TestParse(t *testing.T) {
 		want  prometheus.Options
 	}{
 		{"prometheus", prometheus.Options{Address: "localhost:9153"}},
+		{"prometheus {\ntls /dev/null\n}", prometheus.Options{Address: "localhost:9153", TLS: "/dev/null"}},
 		{"prometheus :9253 {\nruntime_metrics\n}", prometheus.Options{Address: ":9253", RuntimeMetrics: true}},
 	}
 	for _, tt := range tests {
-		if got, err := prometheus.Parse(plugintest.Directive(t, tt.lines)); got != tt.want || err != nil {
+		if got, err := prometheus.Parse(plugintest.Directive(t, tt.lines)); !reflect.DeepEqual(got, tt.want) || err != nil {
 			t.Errorf("%q: got %+v, %v", tt.lines, got, err)
 		}
 	}
@@ -46,7 +48,9 @@ func TestParseErrors(t *testing.T) {
 		{"prometheus {\nx\n}", "Corefile:3 - Error during parsing: unknown option: x"},
 		{"prometheus {\nruntime_metrics x\n}", "Corefile:3 - Error during parsing: Wrong argument count or unexpected line ending after 'x'"},
 		{"prometheus\nprometheus", "Corefile:3 - Error during parsing: this plugin can only be used once per Server Block"},
-		{"prometheus {\ntls web.yml\n}", "Corefile:3 - Error during parsing: tls is not supported by Waypost yet: serve the metrics on localhost, behind a proxy that speaks TLS"},
+		{"prometheus {\ntls\n}", "Corefile:3 - Error during parsing: Wrong argument count or unexpected line ending after 'tls'"},
+		{"prometheus {\ntls a b\n}", "Corefile:3 - Error during parsing: Wrong argument count or unexpected line ending after 'b'"},
+		{"prometheus {\ntls /dev/null\ntls /dev/null\n}", "Corefile:4 - Error during parsing: tls block already specified"},
 	}
 	for _, tt := range tests {
 		if _, err := prometheus.Parse(plugintest.Directive(t, tt.lines)); fmt.Sprint(err) != tt.want {
