@@ -160,6 +160,47 @@ func TestTogether(t *testing.T) {
 	}
 }
 
+// TestPreferredTogether: addresses of a preferred network come first whether the reply is new, from the cache or made by
+// dns64, and of one that is too much for the client, all of them go before any other is left out.
+func TestPreferredTogether(t *testing.T) {
+	var records []string
+	for i := range 40 {
+		records = append(records, fmt.Sprintf("a.test. 60 IN A 10.%d.0.%d", i%2, i))
+	}
+	addr, _ := startElsewhere(t, records...)
+	setup, _, err := compile(t, `.:0 {
+    bind 127.0.0.1
+    dns64 {
+        allow_ipv4
+    }
+    loadbalance {
+        prefer 10.1.0.0/16
+    }
+    cache
+    forward . `+addr+`
+}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := served(t, setup)[0]
+	for _, tt := range []struct {
+		network string
+		typ     uint16
+		want    int
+	}{{"udp", dns.TypeA, (512 - 12 - 8 - 4) / 16}, {"udp", dns.TypeA, (512 - 12 - 8 - 4) / 16}, {"tcp", dns.TypeA, 40}, {"udp", dns.TypeAAAA, (512 - 12 - 8 - 4) / 28}} {
+		got := ask(t, s, tt.network, "a.test.", tt.typ)
+		if len(got.Answer) != tt.want || got.Truncated != (tt.want < 40) {
+			t.Errorf("%s, %s: %d addresses, truncated %t", tt.network, dns.TypeToString[tt.typ], len(got.Answer), got.Truncated)
+		}
+		for i, rr := range got.Answer {
+			preferred := strings.Contains(rr.String(), "10.1.0.") || strings.Contains(rr.String(), "64:ff9b::a01:")
+			if preferred != (i < 20) {
+				t.Errorf("%s, %s: at %d stands %s", tt.network, dns.TypeToString[tt.typ], i, rr)
+			}
+		}
+	}
+}
+
 func TestAutopathWithoutPods(t *testing.T) {
 	folder := t.TempDir()
 	const inert = "[WARNING] plugin/autopath: no effect, as "
