@@ -43,27 +43,39 @@ func (f *corefile) judge(replies []reply, reference *reference) (*verdicts, erro
 		if err != nil {
 			return nil, err
 		}
-		v.note(r, wants)
+		if v.note(r, wants) {
+			continue
+		}
+		// What CoreDNS has kept may have changed since.
+		if r.coredns, err = r.again(r.Question); err != nil {
+			return nil, err
+		}
+		if wants, err = f.wants(r, reference); err != nil {
+			return nil, err
+		}
+		if !v.note(r, wants) {
+			v.differs(r, wants)
+		}
 	}
 	return v, nil
 }
 
-// note takes the reply for right if it is one of the wanted ones.
-func (v *verdicts) note(r *reply, wants []want) {
-	var first string
-	for i, w := range wants {
-		what := differs(r, w.Answer)
-		if what == "" {
+// note takes the reply for right, and reports that, if it is one of the wanted ones.
+func (v *verdicts) note(r *reply, wants []want) bool {
+	for _, w := range wants {
+		if differs(r, w.Answer) == "" {
 			for _, name := range w.applied {
 				v.departures[name]++
 			}
-			return
-		}
-		if i == 0 {
-			first = what
+			return true
 		}
 	}
-	v.differences = append(v.differences, mismatch{*r, first, wants[0].Answer, wants[len(wants)-1].Answer})
+	return false
+}
+
+// differs notes a reply that is none of the wanted ones.
+func (v *verdicts) differs(r *reply, wants []want) {
+	v.differences = append(v.differences, mismatch{*r, differs(r, wants[0].Answer), wants[0].Answer, wants[len(wants)-1].Answer})
 }
 
 // trouble reports whether one of the servers failed to answer, or to find an answer.

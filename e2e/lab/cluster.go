@@ -87,14 +87,32 @@ func layCables() error {
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
 		return fmt.Errorf("let the world forward: %w", err)
 	}
-	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridgeName}}
-	if err := netlink.LinkAdd(bridge); err != nil {
-		return fmt.Errorf("add bridge %s: %w", bridgeName, err)
+	bridge, err := AddBridge(bridgeName)
+	if err != nil {
+		return err
 	}
 	if err := assign(bridge, bridgeAddress+"/24"); err != nil {
 		return err
 	}
 	return netlink.LinkSetUp(bridge)
+}
+
+// AddBridge adds a bridge to the network namespace of the calling thread. It has a hardware address of its own: else it would
+// take over its ports', another one as they come and go, and what its neighbours send to the old one would be lost.
+func AddBridge(name string) (netlink.Link, error) {
+	attributes := netlink.NewLinkAttrs()
+	attributes.Name = name
+	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attributes}); err != nil {
+		return nil, fmt.Errorf("add bridge %s: %w", name, err)
+	}
+	bridge, err := netlink.LinkByName(name)
+	if err == nil {
+		err = netlink.LinkSetHardwareAddr(bridge, bridge.Attrs().HardwareAddr)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("have bridge %s keep its hardware address: %w", name, err)
+	}
+	return bridge, nil
 }
 
 func nodeName(number int) string    { return fmt.Sprintf("n%d", number) }

@@ -17,6 +17,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/waypost/waypost/e2e/lab"
 )
 
 // Space is a network namespace. It ends when it is closed and nothing in it is open any more.
@@ -101,10 +103,8 @@ func up(name string) error {
 // Bridge makes a bridge with addresses.
 func (s *Space) Bridge(name string, addresses ...string) error {
 	return s.Do(func() error {
-		attributes := netlink.NewLinkAttrs()
-		attributes.Name = name
-		if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attributes}); err != nil {
-			return fmt.Errorf("add bridge %s: %w", name, err)
+		if _, err := lab.AddBridge(name); err != nil {
+			return err
 		}
 		return assign(name, addresses)
 	})
