@@ -99,6 +99,7 @@ kind: KubeProxyConfiguration
 mode: nftables
 clientConnection: {kubeconfig: %q}
 hostnameOverride: node-1
+metricsBindAddress: 0.0.0.0:10249
 clusterCIDR: 10.244.0.0/16,fd00:244::/32
 nftables: {minSyncPeriod: 10ms}
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s, udpTimeout: 0s, udpStreamTimeout: 0s}
