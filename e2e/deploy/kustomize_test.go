@@ -34,6 +34,9 @@ func (c *town) overlays(t *testing.T) {
 			t.Errorf("%s: %v", filepath.Dir(file), err)
 		}
 	}
+	if err := c.objects.apply(t.Context(), waypost, c.withSysctls(t, elsewhere), true); err != nil {
+		t.Errorf("the companion with components/sysctls: %v", err)
+	}
 	wrong := kustomize(t, c.folder("base"))
 	if err := unstructured.SetNestedField(one(t, wrong, "Deployment", "coredns").Object, true, "spec", "replica"); err != nil {
 		t.Fatal(err)

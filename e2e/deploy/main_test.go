@@ -24,6 +24,7 @@ func TestDeploy(t *testing.T) {
 	t.Run("every overlay is accepted", c.overlays)
 	t.Run("the chart is accepted", c.chart)
 	t.Run("the companion routes", c.companion)
+	t.Run("sysctls are set for the companion", c.sysctls)
 	t.Run("an empty cluster resolves", c.base)
 	t.Run("what the dashboard and the alerts ask for is there", c.metrics)
 	t.Run("rights for pods verified", c.verified)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,13 +51,15 @@ func (c *town) rolledOut(t *testing.T, name string) {
 	})
 }
 
+// daemonSetReady fails unless the Pods of a DaemonSet are all of its present template, and ready.
 func (c *town) daemonSetReady(ctx context.Context, name string) error {
 	d, err := c.Client.AppsV1().DaemonSets(system).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
-	if d.Status.DesiredNumberScheduled == 0 || d.Status.NumberReady != d.Status.DesiredNumberScheduled {
-		return errors.Join(fmt.Errorf("its status is %+v", d.Status), c.troubles(ctx))
+	want, s := d.Status.DesiredNumberScheduled, d.Status
+	if want == 0 || s.ObservedGeneration < d.Generation || s.UpdatedNumberScheduled != want || s.NumberReady != want {
+		return errors.Join(fmt.Errorf("its status is %+v", s), c.troubles(ctx))
 	}
 	return nil
 }
@@ -72,7 +75,7 @@ func (c *town) troubles(ctx context.Context) error {
 		if pod.DeletionTimestamp != nil {
 			all = append(all, fmt.Errorf("%s was to be gone at %v", pod.Name, pod.DeletionTimestamp))
 		}
-		for _, s := range pod.Status.ContainerStatuses {
+		for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
 			if !s.Ready {
 				text, _ := c.log(ctx, &pod)
 				all = append(all, fmt.Errorf("%s: %+v %+v\n%s", pod.Name, s.State, s.LastTerminationState, text))
