@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +20,12 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/waypost/waypost/e2e/lab"
+)
+
+// The jobs by which Prometheus scrapes the two programs.
+const (
+	dnsJob   = "kube-dns"
+	proxyJob = "waypost-proxy"
 )
 
 // queries are those of the dashboard and of the alerts, by where they stand, Grafana's variables filled in.
@@ -48,7 +52,7 @@ func queries(t *testing.T, folder string) map[string]string {
 			t.Fatalf("%s: %v", file, err)
 		}
 	}
-	fill := strings.NewReplacer("$__rate_interval", "5m", "$dns", ".*", "$proxy", ".*")
+	fill := strings.NewReplacer("$__rate_interval", "5m", "$dns", dnsJob, "$proxy", proxyJob)
 	for _, p := range dashboard.Panels {
 		for _, target := range p.Targets {
 			all["panel "+p.Title+", "+target.RefID] = fill.Replace(target.Expr)
@@ -99,68 +103,101 @@ func TestPromtool(t *testing.T) {
 	promtool("check", "rules", file)
 }
 
-// metrics: each metric that the dashboard or an alert names is there when the two programs are scraped.
+// metrics: a Prometheus that scrapes the two programs has series for every query of the dashboard. It accepts every alert, and
+// has series for all that it selects.
 func (c *town) metrics(t *testing.T) {
 	c.occupy(t)
-	present := map[string]bool{}
-	pod := c.pods(t, "k8s-app=kube-dns")[0]
-	missing := func(ctx context.Context) error {
-		for _, at := range []string{net.JoinHostPort(pod.Status.PodIP, "9153"), net.JoinHostPort(c.Nodes[0].Address, "10249")} {
-			if err := scrape(ctx, at, present); err != nil {
+	jobs := map[string][]string{dnsJob: c.metricsOf(t, "k8s-app=kube-dns", "9153"), proxyJob: c.metricsOf(t, "k8s-app=waypost-proxy", "10249")}
+	wanted := map[string]string{}
+	for _, target := range slices.Concat(jobs[dnsJob], jobs[proxyJob]) {
+		wanted["target "+target] = fmt.Sprintf(`up{instance="%s"} == 1`, target)
+	}
+	alerts := map[string]string{}
+	for where, query := range queries(t, c.folder("monitoring")) {
+		if strings.HasPrefix(where, "panel ") {
+			wanted[where] = query
+			continue
+		}
+		alerts[where] = query
+		for _, selector := range selectors(t, where, query) {
+			wanted[where+", "+selector] = selector
+		}
+	}
+	for where, only := range inTrouble {
+		if !strings.Contains(alerts[where], only) {
+			t.Errorf("%s does not select %s, which is known to have no series", where, only)
+		}
+	}
+	startPrometheus(t, jobs)
+	c.find(t, wanted)
+	for where, query := range alerts {
+		if _, err := series(t.Context(), query); err != nil {
+			t.Errorf("%s: %v", where, err)
+		}
+	}
+	t.Logf("Prometheus has series for %d queries and selectors, and accepts %d alerts", len(wanted), len(alerts))
+}
+
+// find returns once each expression wanted has had series, while the programs have something to do.
+func (c *town) find(t *testing.T, wanted map[string]string) {
+	t.Helper()
+	missing := maps.Clone(wanted)
+	eventually(t, "series of all that is asked for", func(ctx context.Context) error {
+		// What is asked for twice is a cache hit; which of the Pods gets it is chance.
+		for _, name := range []string{"example.org", "example.org", "example.org", "example.org", failing} {
+			if _, err := c.dig(ctx, name); err != nil {
 				return err
 			}
 		}
-		var absent []string
-		for where, query := range queries(t, c.folder("monitoring")) {
-			for _, name := range metricName.FindAllString(query, -1) {
-				if !present[name] {
-					absent = append(absent, where+": "+name)
-				}
+		for where, expression := range missing {
+			n, err := series(ctx, expression)
+			if err != nil {
+				return fmt.Errorf("%s: %s: %w", where, expression, err)
+			}
+			if n > 0 {
+				delete(missing, where)
 			}
 		}
-		if slices.Sort(absent); len(absent) > 0 {
-			return fmt.Errorf("not there:\n%s\nthere are:\n%s", strings.Join(absent, "\n"), strings.Join(slices.Sorted(maps.Keys(present)), " "))
+		if len(missing) > 0 {
+			return fmt.Errorf("there are none of\n%s", strings.Join(slices.Sorted(maps.Keys(missing)), "\n"))
 		}
 		return nil
-	}
-	eventually(t, "all metrics", func(ctx context.Context) error {
-		// What is asked for twice is a cache hit; which of the Pods gets it is chance.
-		for range 4 {
-			if _, err := c.dig(ctx, "example.org"); err != nil {
-				return err
-			}
-		}
-		return missing(ctx)
 	})
 }
 
-var metricName = regexp.MustCompile(`\b(coredns|waypost|kubeproxy|process)_[a-z0-9_]+`)
-
-// scrape adds the names of the metrics of a program.
-func scrape(ctx context.Context, address string, into map[string]bool) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/metrics", nil)
-	if err != nil {
-		return err
+// metricsOf are the addresses at which the Pods with a label show their metrics.
+func (c *town) metricsOf(t *testing.T, selector, port string) (addresses []string) {
+	t.Helper()
+	for _, pod := range c.pods(t, selector) {
+		addresses = append(addresses, net.JoinHostPort(pod.Status.PodIP, port))
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode != http.StatusOK {
-		return fmt.Errorf("scrape %s: %s, %v", address, response.Status, err)
-	}
-	for line := range strings.Lines(string(text)) {
-		if !strings.HasPrefix(line, "#") {
-			into[line[:strings.IndexAny(line, "{ ")]] = true
-		}
-	}
-	return nil
+	return addresses
 }
 
-// occupy gives the programs something to do: an upstream that answers, a headless Service whose endpoints come, a Corefile that
-// is read again.
+var vector = regexp.MustCompile(`\b(coredns|waypost|kubeproxy|process)_[a-z0-9_]+(\{[^}]*\})?`)
+
+// selectors are the series that an alert reads, but for those that only trouble brings.
+func selectors(t *testing.T, where, query string) (all []string) {
+	t.Helper()
+	found := vector.FindAllString(query, -1)
+	if len(found) == 0 {
+		t.Errorf("%s selects nothing: %s", where, query)
+	}
+	for _, s := range found {
+		if inTrouble[where] != s {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// inTrouble are selectors of alerts that have no series in a cluster in which all is well, and why.
+var inTrouble = map[string]string{
+	"alert WaypostAPIErrors": `coredns_kubernetes_rest_client_requests_total{code!~"2.."}`, // the API server has refused nothing
+}
+
+// occupy gives the programs something to do: an upstream that answers, a Service with an address and a headless one, whose
+// endpoints come, a Corefile that is read again.
 func (c *town) occupy(t *testing.T) {
 	startUpstream(t)
 	c.objects.mustApply(t, waypost, parse(t, []byte(`
@@ -168,6 +205,11 @@ apiVersion: v1
 kind: Service
 metadata: {name: servers, namespace: kube-system}
 spec: {clusterIP: None, selector: {k8s-app: kube-dns}, ports: [{port: 53, protocol: UDP}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: routed, namespace: kube-system}
+spec: {selector: {k8s-app: kube-dns}, ports: [{port: 53, protocol: UDP}]}
 `)))
 	for _, pod := range c.pods(t, "k8s-app=kube-dns") {
 		pid, err := strconv.Atoi(c.process(t, pod, "waypost"))
@@ -180,7 +222,10 @@ spec: {clusterIP: None, selector: {k8s-app: kube-dns}, ports: [{port: 53, protoc
 	}
 }
 
-// startUpstream is the node's own resolver, which `forward . /etc/resolv.conf` leads to: it knows every name.
+// failing is a name that the node's own resolver fails at.
+const failing = "fail.example.org"
+
+// startUpstream is the node's own resolver, which `forward . /etc/resolv.conf` leads to: it knows every other name.
 func startUpstream(t *testing.T) {
 	t.Helper()
 	socket, err := net.ListenPacket("udp", net.JoinHostPort(lab.NodeAddress, "53"))
@@ -189,7 +234,10 @@ func startUpstream(t *testing.T) {
 	}
 	server := &dns.Server{PacketConn: socket, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		r := new(dns.Msg).SetReply(q)
-		if q.Question[0].Qtype == dns.TypeA {
+		switch {
+		case strings.EqualFold(q.Question[0].Name, dns.Fqdn(failing)):
+			r.Rcode = dns.RcodeServerFailure
+		case q.Question[0].Qtype == dns.TypeA:
 			header := dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60}
 			r.Answer = []dns.RR{&dns.A{Hdr: header, A: net.IPv4(192, 0, 2, 1)}}
 		}
