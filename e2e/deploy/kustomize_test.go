@@ -180,7 +180,8 @@ func (c *town) companion(t *testing.T) {
 	}
 }
 
-// cleanUp runs the Pod that `kubectl debug NODE --profile=netadmin -- /waypost-proxy --cleanup` makes.
+// cleanUp runs the Pod that `kubectl debug NODE --profile=netadmin --custom=FILE -- /waypost-proxy --cleanup` makes, by root as
+// docs/replace-coredns.md has it in FILE.
 func (c *town) cleanUp(t *testing.T) {
 	t.Helper()
 	ctx, node := t.Context(), c.Nodes[0]
@@ -215,5 +216,5 @@ spec:
   - name: debugger
     image: %s
     command: [/waypost-proxy, --cleanup]
-    securityContext: {capabilities: {add: [NET_ADMIN, NET_RAW]}}
+    securityContext: {runAsUser: 0, capabilities: {add: [NET_ADMIN, NET_RAW]}}
 `
