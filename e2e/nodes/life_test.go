@@ -11,8 +11,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// life changes what Services lead to, and looks at the names from a Pod.
+// life changes what Services lead to, and looks at the names from a Pod, under traffic that must not lose anything: the web
+// server's Pods go on for some seconds when they are told to end, in which the companions learn of it.
 func (c *town) life(t *testing.T) {
+	traffic := c.startTraffic(t, c.Nodes, gentleRate)
 	for _, replicas := range []int{1, 5, 2} {
 		c.kubectl(t, "scale", "deployment/web", fmt.Sprintf("--replicas=%d", replicas))
 		c.rolledOut(t, "default", "web")
@@ -38,6 +40,7 @@ func (c *town) life(t *testing.T) {
 		t.Errorf("db-0 has been restarted and still has the address %v", after)
 	}
 	c.readiness(t)
+	traffic.lostNothing(t, "Services led elsewhere")
 }
 
 // readiness has a Pod fail its readiness probe: its address leaves its Service, but not the one that publishes all.
