@@ -344,8 +344,9 @@ func TestSilence(t *testing.T) {
 	o := serve(t, silent)
 	b := start(t, "grpc . "+o.addr, false)
 	began := time.Now()
-	if got, want := b.ask(t, "www.example."), failed+"rpc error: code = DeadlineExceeded desc = context deadline exceeded"; got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
+	// What is said beside depends on who ends first, the server or the client.
+	if got, want := b.ask(t, "www.example."), failed+"rpc error: code = DeadlineExceeded desc = "; !strings.HasPrefix(got, want) {
+		t.Errorf("got  %s\nwant %s...", got, want)
 	}
 	if took := time.Since(began); took < patience || took > 2*patience {
 		t.Errorf("it took %s", took)
