@@ -43,7 +43,10 @@ func (b *LoadBalance) Stop() {
 
 // Serve passes on, and asks for a random order, which costs nothing: records are written in it. For any other order it wants
 // to see the whole reply, of which the client then gets what comes first.
-func (b *LoadBalance) Serve(_ *message.Query, r *message.Reply) message.Verdict {
+func (b *LoadBalance) Serve(q *message.Query, r *message.Reply) message.Verdict {
+	if q.Type == message.TypeAXFR || q.Type == message.TypeIXFR { // whose order means something
+		return message.Next
+	}
 	if len(b.options.Prefer) == 0 && b.file == nil {
 		r.Shuffle = true
 		return message.Next
