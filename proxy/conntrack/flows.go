@@ -198,7 +198,7 @@ func processorTime() time.Duration {
 // where ctx ends before.
 func (f *Flows) rest(ctx context.Context, ahead time.Duration) bool {
 	begun := time.Now()
-	pause := max(second, ahead-credit)
+	pause := max(second, ahead-f.credit())
 	for {
 		select {
 		case <-f.wake: // a change cannot wait for the second look after the one before
@@ -229,7 +229,7 @@ func (f *Flows) pending() bool {
 // Reconcile looks at all flows once. Run calls it; it is for those who cannot wait.
 func (f *Flows) Reconcile(report func(Pass)) {
 	f.mu.Lock()
-	asked := f.asked
+	asked, urgent := f.asked, f.urgent
 	f.urgent = false
 	err := f.settle()
 	gone := make(map[proxy.Frontend]*proxy.Route, len(f.desired.gone))
@@ -253,7 +253,11 @@ func (f *Flows) Reconcile(report func(Pass)) {
 	}
 	if !failed {
 		f.looked(asked, gone)
+		return
 	}
+	f.mu.Lock()
+	f.urgent = f.urgent || urgent
+	f.mu.Unlock()
 }
 
 // settle tries again to have late answers translated, if that failed.
