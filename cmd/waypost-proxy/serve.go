@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -209,7 +210,11 @@ func (p *process) succeed(ctx context.Context) {
 		p.log.Info("what kube-proxy has left behind is taken away: " + strings.Join(removed, ", "))
 	}
 	if err != nil {
-		p.log.Warn("what kube-proxy may have left behind is not all taken away: " + strings.ReplaceAll(err.Error(), "\n", "; ") +
+		level := slog.LevelWarn
+		if len(removed) == 0 && errors.Is(err, fs.ErrPermission) { // most likely there is nothing
+			level = slog.LevelInfo
+		}
+		p.log.Log(ctx, level, "what kube-proxy may have left behind is not all taken away: "+strings.ReplaceAll(err.Error(), "\n", "; ")+
 			"; run waypost-proxy --cleanup as root")
 	}
 }

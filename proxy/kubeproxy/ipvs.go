@@ -44,13 +44,11 @@ func removeIPVS() (removed []string, err error) {
 		return removed, err
 	}
 	gone, err := sets.destroy()
-	if removed = append(removed, gone...); err != nil {
-		return removed, err
+	removed = append(removed, gone...)
+	if failed := netlink.LinkDel(link); failed != nil { // else the node would go on taking the Services' addresses for its own
+		return removed, errors.Join(err, fmt.Errorf("remove the link %s: %w", device, failed))
 	}
-	if err := netlink.LinkDel(link); err != nil {
-		return removed, fmt.Errorf("remove the link %s: %w", device, err)
-	}
-	return append(removed, "link "+device), nil
+	return append(removed, "link "+device), err
 }
 
 // removeServers removes the virtual servers whose addresses a link has, and those of node ports. It returns how many.

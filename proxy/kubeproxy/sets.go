@@ -138,21 +138,22 @@ func portIn(set string, entry []byte) port {
 
 // The kernel lets go of a removed rule's set when it has the time.
 const (
-	setPause = 20 * time.Millisecond
-	setTries = 100
+	setPause    = 20 * time.Millisecond
+	setPatience = 2 * time.Second // for all sets together
 )
 
 // destroy takes the sets away.
 func (s *sets) destroy() (removed []string, err error) {
 	var failed []error
 	gone := 0
+	until := time.Now().Add(setPatience)
 	for _, name := range s.names {
 		var b nfnetlink.Buffer
 		begin(&b, destroySet, nfnetlink.Acknowledge)
 		b.Text(attributeName, name)
 		b.End()
 		err := s.conn.Execute(&b)
-		for try := 1; errors.Is(err, errBusy) && try < setTries; try++ {
+		for errors.Is(err, errBusy) && time.Now().Before(until) {
 			time.Sleep(setPause)
 			err = s.conn.Execute(&b)
 		}

@@ -1,6 +1,7 @@
 package nftables
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -25,8 +26,18 @@ func (t *Tables) RemoveKubeProxy() (removed []string, err error) { return t.remo
 // kubeProxyTable is the name of kube-proxy's tables in its nftables mode.
 const kubeProxyTable = "kube-proxy"
 
-// remove takes away tables, and kube-proxy's part of others.
+// remove takes away tables, and kube-proxy's part of others. Where somebody changes something meanwhile it begins again.
 func (t *Tables) remove(tables ...string) (removed []string, err error) {
+	for range readTries {
+		removed, err = t.removeOnce(tables)
+		if !errors.Is(err, nfnetlink.ErrInterrupted) && !errors.Is(err, unix.ENOENT) {
+			break
+		}
+	}
+	return removed, err
+}
+
+func (t *Tables) removeOnce(tables []string) (removed []string, err error) {
 	t.snapshot = nil
 	t.tx = newTransaction(t.table, &t.families)
 	for i := range t.families {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -41,13 +42,23 @@ func Prune(unwanted func(chain string) bool) (pruned []string, err error) {
 // lockFile is what iptables holds while it works.
 const lockFile = "/run/xtables.lock"
 
-// lock waits until no iptables works that is in the same mount namespace, if ever one was. Others are noticed (replace).
+// How long to wait for the lock, as kube-proxy does, and how often to look.
+const (
+	lockPatience = 5 * time.Second
+	lockPause    = 20 * time.Millisecond
+)
+
+// lock waits until no iptables works that is in the same mount namespace, if ever one was. One that works for ever, and others,
+// are noticed (replace).
 func lock() (unlock func()) {
 	file, err := os.Open(lockFile)
 	if err != nil {
 		return func() {}
 	}
-	_ = unix.Flock(int(file.Fd()), unix.LOCK_EX)
+	until := time.Now().Add(lockPatience)
+	for unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil && time.Now().Before(until) {
+		time.Sleep(lockPause)
+	}
 	return func() { _ = file.Close() }
 }
 
