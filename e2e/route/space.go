@@ -196,7 +196,9 @@ func (s *Space) settle() error {
 		for tooLate := time.After(Patience); len(down) > 0; {
 			select {
 			case u := <-updates:
-				if a := u.Link.Attrs(); a.OperState == netlink.OperUp {
+				a := u.Link.Attrs()
+				bridge := u.Link.Type() == "bridge" && a.OperState == netlink.OperUnknown // as one with an address of its own stays
+				if a.OperState == netlink.OperUp || bridge {
 					delete(down, a.Index)
 				}
 			case <-tooLate:
