@@ -141,25 +141,55 @@ func TestRoutesThatEndedAreKeptUntilLookedFor(t *testing.T) {
 	f := &Flows{wake: make(chan struct{}, 1), desired: desired{routes: map[proxy.Frontend]*proxy.Route{}, gone: map[proxy.Frontend]*proxy.Route{}}}
 	gone, back := route(cluster.UDP, "203.0.113.9:53", "10.1.0.1:53"), route(cluster.UDP, "203.0.113.8:53", "10.1.0.1:53")
 	f.Sync([]*proxy.Route{gone, back}, &proxy.Wanted{Routes: []*proxy.Route{back}})
+	all, _ := f.due()
+	if all != everywhere {
+		t.Errorf("after a sync, looks are due at %v, want all", all)
+	}
 	if len(f.desired.gone) != 1 || f.desired.gone[gone.Frontend] == nil {
 		t.Errorf("gone is %v, want %v", f.desired.gone, gone)
 	}
 	look := func() {
-		f.looked(f.asked, map[proxy.Frontend]*proxy.Route{gone.Frontend: gone})
+		f.looked(everywhere, f.asked, map[proxy.Frontend]*proxy.Route{gone.Frontend: gone})
+	}
+	pending := func() [realms]bool {
+		where, _ := f.due()
+		return where
 	}
 	look()
-	if !f.pending() || len(f.desired.gone) != 1 {
+	if pending() != everywhere || len(f.desired.gone) != 1 {
 		t.Error("one look is taken for enough")
 	}
 	f.Apply(&proxy.Changes{Routes: []proxy.RouteChange{{Old: back}}})
-	f.looked(f.asked-1, nil) // a look that had begun before
-	if f.looks != looksPerChange {
-		t.Errorf("%d looks to take after another change, want %d", f.looks, looksPerChange)
+	f.looked(everywhere, [realms]int{0, 1, 1, 1}, nil) // a look that had begun before
+	if want := [realms]int{udp4: looksPerChange}; f.looks != want {
+		t.Errorf("looks to take after another change: %v, want %v", f.looks, want)
+	}
+	f.looked([realms]bool{udp6: true, tcp4: true, tcp6: true}, f.asked, map[proxy.Frontend]*proxy.Route{gone.Frontend: gone})
+	if f.looks[udp4] != looksPerChange || f.desired.gone[gone.Frontend] == nil {
+		t.Error("a look elsewhere is taken for one at the flows of a route")
 	}
 	look()
 	look()
-	if f.pending() || len(f.desired.gone) != 1 || f.desired.gone[back.Frontend] == nil {
-		t.Errorf("after the looks: pending %v, gone %v, want what ended while they were taken", f.pending(), f.desired.gone)
+	if pending() != [realms]bool{} || len(f.desired.gone) != 1 || f.desired.gone[back.Frontend] == nil {
+		t.Errorf("after the looks: pending %v, gone %v, want what ended while they were taken", pending(), f.desired.gone)
+	}
+}
+
+// TestLooksAreWhereRoutesChanged has changes of routes ask for looks where their flows are, and nowhere else.
+func TestLooksAreWhereRoutesChanged(t *testing.T) {
+	for in, r := range map[realm]*proxy.Route{
+		udp4: route(cluster.UDP, "10.96.0.10:53", "10.1.0.1:53"), udp6: route(cluster.UDP, "[fd00::10]:53", "[fd00:1::1]:53"),
+		tcp4: route(cluster.TCP, "0.0.0.0:30080", "10.1.0.1:80"), tcp6: route(cluster.TCP, "[::]:30080", "[fd00:1::1]:80"),
+	} {
+		var want [realms]bool
+		want[in] = true
+		for name, change := range map[string]proxy.RouteChange{"begins": {New: r}, "ends": {Old: r}} {
+			f := &Flows{wake: make(chan struct{}, 1), desired: desired{routes: map[proxy.Frontend]*proxy.Route{}, gone: map[proxy.Frontend]*proxy.Route{}}}
+			f.Apply(&proxy.Changes{Routes: []proxy.RouteChange{change}})
+			if where, _ := f.due(); where != want {
+				t.Errorf("%v %s: looks are due at %v, want %v", r.Frontend, name, where, want)
+			}
+		}
 	}
 }
 

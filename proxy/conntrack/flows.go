@@ -4,6 +4,7 @@
 package conntrack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,17 +31,59 @@ type Flows struct {
 	late    *late
 	unsure  bool // what late has is not known to be what it ought to have
 	desired desired
-	looks   int  // how often Run is to look
-	asked   int  // how often somebody has asked it to
-	urgent  bool // since the last look began, a DNS server got to be left: its flows have to leave it before it has ended
+	looks   [realms]int // how often Run is to look
+	asked   [realms]int // how often somebody has asked it to
+	hurried bool        // since the last look began, it was asked to look at UDP
+	urgent  bool        // and a DNS server got to be left: its flows have to leave it before it has ended
 	wake    chan struct{}
 }
+
+// realm is a part of the table that can be looked at alone. For each, the kernel walks over all of the table, which takes
+// milliseconds however few flows there are.
+type realm int
+
+const (
+	udp4 realm = iota
+	udp6
+	tcp4
+	tcp6
+	realms
+)
+
+// realmOf is where the flows of a route are.
+func realmOf(r *proxy.Route) realm {
+	in := udp4
+	if r.Protocol == cluster.TCP {
+		in = tcp4
+	}
+	if !r.Address.Is4() {
+		in++
+	}
+	return in
+}
+
+func (r realm) protocol() cluster.Protocol {
+	if r < tcp4 {
+		return cluster.UDP
+	}
+	return cluster.TCP
+}
+
+// families are what passes are reported of.
+var families = [...]struct {
+	name   string
+	number uint8
+	realms [2]realm
+}{{"IPv4", unix.AF_INET, [2]realm{udp4, tcp4}}, {"IPv6", unix.AF_INET6, [2]realm{udp6, tcp6}}}
+
+// everywhere are all realms.
+var everywhere = [realms]bool{true, true, true, true}
 
 // looksPerChange is how often Run looks after a change. A packet that was under way while the routes changed may leave a
 // flow behind that the first look is too early for.
 const looksPerChange = 2
 
-// Pass is one look at all flows of a family.
+// Pass is one look at the flows of a family, or at those only that changes may have made contradict.
 type Pass struct {
 	Family  string // "IPv4" or "IPv6"
 	Removed int    // how many flows contradicted
@@ -95,7 +138,9 @@ func (f *Flows) Sync(installed []*proxy.Route, w *proxy.Wanted) {
 		f.end(r)
 	}
 	f.translateAll(before)
-	f.look()
+	for r := range realms {
+		f.look(r)
+	}
 }
 
 // translateAll has late answers translated as the routes want it, after those that were wanted before.
@@ -131,30 +176,36 @@ func (f *Flows) Apply(c *proxy.Changes) {
 	if !f.unsure {
 		f.unsure = f.late.apply(c.Routes) != nil
 	}
-	suspect := f.unsure
-	for _, r := range c.Routes {
-		suspect = f.desired.change(r) || suspect
-		f.urgent = f.urgent || leavesDNS(r)
+	if f.unsure { // Run tries again
+		f.look(udp4)
 	}
-	if suspect {
-		f.look()
+	for _, r := range c.Routes {
+		if f.desired.change(r) {
+			f.look(realmOf(cmp.Or(r.New, r.Old)))
+		}
+		f.urgent = f.urgent || leavesDNS(r)
 	}
 }
 
-func (f *Flows) look() {
-	f.looks = looksPerChange
-	f.asked++
+// look has Run look at a realm.
+func (f *Flows) look(r realm) {
+	f.looks[r] = looksPerChange
+	f.asked[r]++
+	f.hurried = f.hurried || r.protocol() == cluster.UDP
 	select {
 	case f.wake <- struct{}{}:
 	default:
 	}
 }
 
-// A look follows a change by a tenth of a second at most, and the second look by a second. But in the long run, looks take a
-// tenth of one processor, however many flows there are and however fast the cluster changes; credit is how far they may be ahead,
-// and urgentCredit where a DNS server is left, which rarely happens: that look is early whatever the last ones took.
+// A look follows a change of UDP routes by a tenth of a second at most, one of TCP routes by half a second, as a client waits
+// for a second before it tries again to connect (RFC 6298 section 2), and the second look by a second. But in the long run,
+// looks take a tenth of one processor, however many flows there are and however fast the cluster changes; credit is how far
+// they may be ahead, and urgentCredit where a DNS server is left, which rarely happens: that look is early whatever the last
+// ones took.
 const (
 	atLeast      = 100 * time.Millisecond
+	forTCP       = 500 * time.Millisecond
 	second       = time.Second
 	share        = 10
 	credit       = 3 * time.Second
@@ -173,12 +224,16 @@ func (f *Flows) Run(ctx context.Context, report func(Pass)) {
 			return
 		case <-f.wake:
 		}
-		for f.pending() {
+		for {
+			due, some := f.due()
+			if !some {
+				break
+			}
 			if now := time.Now(); settled.Before(now) {
 				settled = now
 			}
 			before := processorTime()
-			f.Reconcile(report)
+			f.reconcile(due, report)
 			settled = settled.Add(share * (processorTime() - before))
 			if !f.rest(ctx, time.Until(settled)) {
 				return
@@ -202,7 +257,7 @@ func (f *Flows) rest(ctx context.Context, ahead time.Duration) bool {
 	for {
 		select {
 		case <-f.wake: // a change cannot wait for the second look after the one before
-			pause = min(pause, max(atLeast, ahead-f.credit()))
+			pause = min(pause, max(f.atLeast(), ahead-f.credit()))
 		case <-time.After(pause - time.Since(begun)):
 			return ctx.Err() == nil
 		case <-ctx.Done():
@@ -220,17 +275,35 @@ func (f *Flows) credit() time.Duration {
 	return credit
 }
 
-func (f *Flows) pending() bool {
+// atLeast is how long looks are apart, after what changed since the last one began.
+func (f *Flows) atLeast() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.looks > 0
+	if f.hurried {
+		return atLeast
+	}
+	return forTCP
 }
 
-// Reconcile looks at all flows once. Run calls it; it is for those who cannot wait.
-func (f *Flows) Reconcile(report func(Pass)) {
+// due says where Run is to look, and whether it is to look anywhere.
+func (f *Flows) due() (where [realms]bool, some bool) {
 	f.mu.Lock()
-	asked, urgent := f.asked, f.urgent
-	f.urgent = false
+	defer f.mu.Unlock()
+	for r, looks := range f.looks {
+		where[r] = looks > 0
+		some = some || where[r]
+	}
+	return where, some
+}
+
+// Reconcile looks at all flows once: it is for those who cannot wait for Run.
+func (f *Flows) Reconcile(report func(Pass)) { f.reconcile(everywhere, report) }
+
+// reconcile looks at the flows of some realms.
+func (f *Flows) reconcile(where [realms]bool, report func(Pass)) {
+	f.mu.Lock()
+	asked, hurried, urgent := f.asked, f.hurried, f.urgent
+	f.hurried, f.urgent = false, false
 	err := f.settle()
 	gone := make(map[proxy.Frontend]*proxy.Route, len(f.desired.gone))
 	for frontend, r := range f.desired.gone {
@@ -242,21 +315,27 @@ func (f *Flows) Reconcile(report func(Pass)) {
 	if failed {
 		report(Pass{Family: "IPv4", Err: err})
 	}
-	for _, family := range []struct {
-		name   string
-		number uint8
-	}{{"IPv4", unix.AF_INET}, {"IPv6", unix.AF_INET6}} {
+	for _, family := range families {
+		var protocols []cluster.Protocol
+		for _, r := range family.realms {
+			if where[r] {
+				protocols = append(protocols, r.protocol())
+			}
+		}
+		if len(protocols) == 0 {
+			continue
+		}
 		start := time.Now()
-		removed, err := f.pass(family.number)
+		removed, err := f.pass(family.number, protocols)
 		failed = failed || err != nil
 		report(Pass{Family: family.name, Removed: removed, Took: time.Since(start), Err: err})
 	}
 	if !failed {
-		f.looked(asked, gone)
+		f.looked(where, asked, gone)
 		return
 	}
 	f.mu.Lock()
-	f.urgent = f.urgent || urgent
+	f.hurried, f.urgent = f.hurried || hurried, f.urgent || urgent
 	f.mu.Unlock()
 }
 
@@ -274,25 +353,26 @@ func (f *Flows) settle() error {
 	return err
 }
 
-// looked notes that a look succeeded that began when it had been asked for so often, and these routes had ended.
-func (f *Flows) looked(asked int, gone map[proxy.Frontend]*proxy.Route) {
+// looked notes that a look at some realms succeeded that began when it had been asked for so often, and these routes had ended.
+func (f *Flows) looked(where [realms]bool, asked [realms]int, gone map[proxy.Frontend]*proxy.Route) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.asked != asked {
-		return
-	}
-	if f.looks = max(0, f.looks-1); f.looks > 0 {
-		return
+	var done [realms]bool
+	for r := range realms {
+		if where[r] && f.asked[r] == asked[r] {
+			f.looks[r] = max(0, f.looks[r]-1)
+			done[r] = f.looks[r] == 0
+		}
 	}
 	for frontend, r := range gone {
-		if f.desired.gone[frontend] == r {
+		if done[realmOf(r)] && f.desired.gone[frontend] == r {
 			delete(f.desired.gone, frontend)
 		}
 	}
 }
 
-// pass removes the flows of a family that contradict.
-func (f *Flows) pass(family uint8) (removed int, err error) {
+// pass removes the flows of a family and some protocols that contradict.
+func (f *Flows) pass(family uint8, protocols []cluster.Protocol) (removed int, err error) {
 	local, err := f.local(family)
 	if err != nil {
 		return 0, err
@@ -302,7 +382,7 @@ func (f *Flows) pass(family uint8) (removed int, err error) {
 		return ok
 	}
 	var names [][]byte
-	for _, p := range []cluster.Protocol{cluster.UDP, cluster.TCP} {
+	for _, p := range protocols {
 		err := f.dump(family, p, func(body []byte) {
 			flow, ok := parseFlow(body)
 			if ok && flow.protocol == p && f.contradicts(&flow, isLocal) {

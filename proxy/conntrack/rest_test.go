@@ -19,6 +19,7 @@ func TestLooksRest(t *testing.T) {
 		change proxy.RouteChange
 	}
 	server, other := proxy.RouteChange{Old: dns, New: fewer}, proxy.RouteChange{Old: web}
+	tcp := proxy.RouteChange{Old: route(cluster.TCP, "10.96.0.20:443", "10.1.0.1:443")}
 	const ms = time.Millisecond
 	for _, c := range []struct {
 		name    string
@@ -31,6 +32,9 @@ func TestLooksRest(t *testing.T) {
 		{"a change", 0, []at{{300 * ms, other}}, 300 * ms},
 		{"a change at once", 0, []at{{10 * ms, other}}, atLeast},
 		{"a change during the look", 0, []at{{-1, other}}, atLeast},
+		{"a change of TCP", 0, []at{{300 * ms, tcp}}, forTCP},
+		{"a late change of TCP", 0, []at{{700 * ms, tcp}}, 700 * ms},
+		{"a change after one of TCP", 0, []at{{10 * ms, tcp}, {200 * ms, other}}, 200 * ms},
 		{"a change, and looks are ahead", 10 * second, []at{{10 * ms, other}}, 7 * second},
 		{"a DNS server leaves, and looks are ahead", 10 * second, []at{{10 * ms, server}}, atLeast},
 		{"a DNS server leaves during the look", 10 * second, []at{{-1, server}}, atLeast},

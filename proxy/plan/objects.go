@@ -116,7 +116,7 @@ func (p *Plan) applySlice(old, value *cluster.Slice) {
 	}
 	s.slices[i] = value
 	p.mark(s)
-	if t := value.Triggered; t > p.options.Started.UnixNano() && (old == nil || t != old.Triggered) {
+	if t := value.Triggered; t > p.options.Started.UnixNano() {
 		p.triggered = append(p.triggered, t)
 	}
 }
