@@ -96,7 +96,8 @@ func (c change) write(ctx context.Context, client kubernetes.Interface) error {
 	return err
 }
 
-// await asks every millisecond until the new address is answered.
+// await asks until the new address is answered: every millisecond at first, and then each twentieth of the time that it has
+// taken. More often, the questions about late changes would make the later ones late.
 func (c change) await(server netip.AddrPort) bool {
 	conn, err := ask.Dial(server)
 	if err != nil {
@@ -107,12 +108,12 @@ func (c change) await(server netip.AddrPort) bool {
 	if err != nil {
 		return false
 	}
-	pace := time.NewTicker(time.Millisecond)
-	defer pace.Stop()
-	for end := time.Now().Add(patience); time.Now().Before(end); <-pace.C {
+	start := time.Now()
+	for waited := time.Duration(0); waited < patience; waited = time.Since(start) {
 		if has(conn, question, c.address) {
 			return true
 		}
+		time.Sleep(max(time.Millisecond, waited/20))
 	}
 	return false
 }
