@@ -22,6 +22,7 @@ type corefile struct {
 	clients []netip.Addr // whom views tell from others
 	metrics []string     // where it shows its metrics, as host:port
 	targets []target
+	probes  int              // how many queries its loop directives send at a start
 	zones   []string         // what its kubernetes directives serve, lower case; nil where there are none
 	kubed   string           // the kubernetes directives' own text, for a server that has nothing else
 	words   []string         // names that stand in the file, absolute
@@ -103,6 +104,8 @@ func (f *corefile) read(use map[netip.AddrPort]map[string]bool, out *outside) er
 				f.clients = append(f.clients, addressesIn(lines)...)
 			case "kubernetes":
 				f.addKubernetes(&b, d)
+			case "loop":
+				f.probes += len(b.Keys)
 			case "etcd":
 				f.skydns = true
 				out.skydns = append(out.skydns, b.Zones()...)

@@ -97,6 +97,9 @@ func (run *corefileRun) hold(t *testing.T, f *corefile, number int) {
 		if err := p.synced(t.Context(), f); err != nil {
 			t.Fatal(err)
 		}
+		if err := p.probed(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
 	}
 	coredns.since = time.Now()
 	total := &verdicts{departures: map[string]int{}}
@@ -152,8 +155,7 @@ func (run *corefileRun) refused(t *testing.T, f *corefile, wanted, got bool, cor
 	}
 }
 
-// compareMetrics compares which metrics there are at all. What only one of them has used is reported, and does not fail the test:
-// which of several upstreams is asked is chance, and Waypost keeps no names of the cluster's zones.
+// compareMetrics compares which metrics there are at all, and what was used.
 func (run *corefileRun) compareMetrics(t *testing.T, f *corefile, coredns, waypost *place) {
 	t.Helper()
 	want, err := coredns.counts(t.Context(), f)
@@ -164,16 +166,12 @@ func (run *corefileRun) compareMetrics(t *testing.T, f *corefile, coredns, waypo
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, wrong := range missingMetrics(want, got) {
+	for _, wrong := range append(missingMetrics(want, got), misused(want, got, f.zones)...) {
 		t.Errorf("metrics: %s", wrong)
-	}
-	for _, wrong := range misused(want, got) {
-		t.Logf("metrics: %s", wrong)
 	}
 }
 
-// compareUsual compares the answers to what clients ask. It reports how what both servers counted and printed about that
-// differs, which does not fail the test: the loop directive's own probes and lines about servers that are late are in it.
+// compareUsual compares the answers to what clients ask, and what both servers counted and printed about that.
 func (f *corefile) compareUsual(t *testing.T, coredns, waypost *place, in *inquiry, ref *reference) (*verdicts, error) {
 	t.Helper()
 	var before [2]counts
@@ -197,14 +195,14 @@ func (f *corefile) compareUsual(t *testing.T, coredns, waypost *place, in *inqui
 	}
 	different := compareLines(t.Context(), replies, coredns, waypost)
 	for _, line := range different[:min(len(different), shown)] {
-		t.Logf("of %d lines printed by one: %s", len(different), line)
+		t.Errorf("of %d lines printed by one: %s", len(different), line)
 	}
 	v, err := f.settle(t.Context(), replies, coredns, waypost, &in.target, ref)
 	if err != nil || slices.ContainsFunc(replies, func(r reply) bool { return r.failed != nil || r.coredns.None || r.waypost.None }) {
 		return v, err // where one was silent it was perhaps asked again
 	}
 	for _, wrong := range miscounted(grown[0], grown[1], v.departed("ExternalName")+v.departed("NODATA")+v.departed("SOA")) {
-		t.Logf("after the same questions: %s", wrong)
+		t.Errorf("after the same questions: %s", wrong)
 	}
 	return v, nil
 }
