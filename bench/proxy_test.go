@@ -157,7 +157,7 @@ func (b *proxyBench) alone(program string, s size, from, changes int) (*routing,
 	children := make(chan int64, 1)
 	go func() { children <- c.children(counting) }()
 	f.answers, f.sync = b.settled(c, s)
-	f.idle = b.idle(c)
+	<-time.After(rest)
 	var err error
 	f.atStart, f.most, err = c.process.Memory()
 	b.must(err)
@@ -165,16 +165,20 @@ func (b *proxyBench) alone(program string, s size, from, changes int) (*routing,
 	b.must(err)
 	f.after, _, err = c.process.Memory()
 	b.must(err)
+	f.idle = b.idle(c)
 	stop()
 	f.children = <-children
 	c.process.Stop()
 	return f, c.node
 }
 
-// idle is the processor time of a minute in which nothing changes, ten seconds after the start.
+// rest is how long a proxy has to come to rest after it was busy.
+const rest = 10 * time.Second
+
+// idle is the processor time of a minute in which nothing changes.
 func (b *proxyBench) idle(c *companion) time.Duration {
 	b.t.Helper()
-	<-time.After(10 * time.Second)
+	<-time.After(rest)
 	before, err := c.ran()
 	b.must(err)
 	<-time.After(time.Minute)

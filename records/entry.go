@@ -20,6 +20,7 @@ type entry struct {
 	uniform bool       // all slices with ready endpoints have the same ports
 	names   bool       // some endpoint is a name, not an address
 	a, aaaa []byte     // for Reply.Addresses: of the endpoints where the kind is headless, else of the ClusterIPs
+	packed  [64]byte   // key, a and aaaa, where there is room for them: see pack
 	srv     srvSet     // of the same: all ports
 	ports   []portSRV  // each named port
 	ready   int        // ready addresses
@@ -128,11 +129,15 @@ func (e *entry) compile(p *plan) {
 	}
 }
 
-// pack puts the key and the addresses into one piece of memory: a lookup has compared the key when it copies the addresses,
-// and among many Services each piece of memory is a wait for the cache.
+// pack puts the key and the addresses into one piece of memory, that of the entry itself if they fit: a lookup compares the key
+// and then copies the addresses, and among many Services each piece of memory is a wait for the cache.
 func (e *entry) pack() {
-	block := slices.Concat([]byte(e.key), e.a, e.aaaa)
 	keyLen, aLen := len(e.key), len(e.a)
+	block := e.packed[:0]
+	if n := keyLen + aLen + len(e.aaaa); n > len(e.packed) {
+		block = make([]byte, 0, n)
+	}
+	block = append(append(append(block, e.key...), e.a...), e.aaaa...)
 	e.key = unsafe.String(&block[0], keyLen)
 	e.a, e.aaaa = block[keyLen:keyLen+aLen:keyLen+aLen], block[keyLen+aLen:]
 }
