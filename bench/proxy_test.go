@@ -157,7 +157,7 @@ func (b *proxyBench) alone(program string, s size, from, changes int) (*routing,
 	children := make(chan int64, 1)
 	go func() { children <- c.children(counting) }()
 	f.answers, f.sync = b.settled(c, s)
-	<-time.After(rest)
+	<-time.After(calm)
 	var err error
 	f.atStart, f.most, err = c.process.Memory()
 	b.must(err)
@@ -172,13 +172,10 @@ func (b *proxyBench) alone(program string, s size, from, changes int) (*routing,
 	return f, c.node
 }
 
-// rest is how long a proxy has to come to rest after it was busy.
-const rest = 10 * time.Second
-
 // idle is the processor time of a minute in which nothing changes.
 func (b *proxyBench) idle(c *companion) time.Duration {
 	b.t.Helper()
-	<-time.After(rest)
+	<-time.After(calm)
 	before, err := c.ran()
 	b.must(err)
 	<-time.After(time.Minute)
