@@ -214,7 +214,7 @@ func measureEcho(t *testing.T, file string) loaded {
 // table prints the figures as they are reported.
 func table(floor loaded, write latencies, coredns, waypost *figures) string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "\n\n%d Services, three in ten headless, %d endpoints; one run, the server on one core, of loads %s\n\n", services, services*endpoints, loadRoundsOf)
+	fmt.Fprintf(&out, "\n\n%d Services, three in ten headless, %d endpoints; one run, the server on one core, %s\n\n", services, services*endpoints, bestOf)
 	fmt.Fprintln(&out, "| figure | CoreDNS 1.15.0 | Waypost | ratio | bar | beside |")
 	fmt.Fprintln(&out, "|---|---|---|---|---|---|")
 	row := func(name, format string, a, b float64, bar, beside string) {

@@ -75,25 +75,27 @@ type loaded struct {
 // A load is repeated: what else the machine does only ever adds, so the round that took the least processor time says most about
 // a server.
 const (
-	loadRounds   = 10
-	loadSeconds  = 2 // of a round
-	loadRoundsOf = "the best of 10 rounds of 2 s"
+	loadRounds  = 10
+	loadSeconds = 2 // of a round
 )
 
-// measureBest sends questions in rounds, each with the next of the files, and returns the round that took the least; what was
-// lost counts in all of them.
+// bestOf says in tables how loads are measured.
+var bestOf = fmt.Sprintf("of loads the best of %d rounds of %d s", loadRounds, loadSeconds)
+
+// measureBest sends questions in rounds, each with the next of the files, and returns the round that took the least, with what
+// was lost in all of them and the memory after the last.
 func measureBest(p *lab.Process, server netip.AddrPort, files ...string) (best loaded, err error) {
-	lost := 0
+	lost, memory := 0, int64(0)
 	for n := range loadRounds {
 		l, err := measure(p, server, files[n%len(files)], loadSeconds)
 		if err != nil {
 			return loaded{}, err
 		}
-		if lost += l.lost; n == 0 || l.micros < best.micros {
+		if lost, memory = lost+l.lost, l.memory; n == 0 || l.micros < best.micros {
 			best = l
 		}
 	}
-	best.lost = lost
+	best.lost, best.memory = lost, memory
 	return best, nil
 }
 

@@ -113,7 +113,7 @@ func startResolver(t *testing.T, p *peers.Peers, name string) *lab.Process {
 // resolverTable prints the figures as they are reported.
 func resolverTable(floor loaded, coredns, unbound, waypost resolved) string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "\n\nForwarding to Knot, with a cache; one run, the server on one core, of loads %s\n\n", loadRoundsOf)
+	fmt.Fprintf(&out, "\n\nForwarding to Knot, with a cache; one run, the server on one core, %s\n\n", bestOf)
 	fmt.Fprintln(&out, "| figure | CoreDNS 1.15.0 | Unbound | Waypost | of CoreDNS's | bar | beside |")
 	fmt.Fprintln(&out, "|---|---|---|---|---|---|---|")
 	row := func(name, format string, of func(resolved) float64, bar, beside string) {

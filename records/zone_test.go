@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/miekg/dns"
 
@@ -238,5 +239,21 @@ func TestLongLabels(t *testing.T) {
 	}
 	if got, want := ask(t, z, "db.prod.svc.cluster.local", dns.TypeSRV), "NOERROR aa\nauthority: "+soa; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestPackKeepsKeyAndAddresses has entries around the size up to which these stand in the entry itself.
+func TestPackKeepsKeyAndAddresses(t *testing.T) {
+	const key = "\x03web\x04prod"
+	for n := range 3 * len(entry{}.packed) {
+		a, aaaa := []byte(strings.Repeat("4", n)), []byte(strings.Repeat("6", n/2))
+		e := &entry{key: key, a: a, aaaa: aaaa}
+		e.pack()
+		if e.key != key || string(e.a) != string(a) || string(e.aaaa) != string(aaaa) {
+			t.Fatalf("%d and %d bytes of addresses: key %q, a %q, aaaa %q", n, n/2, e.key, e.a, e.aaaa)
+		}
+		if inside, fits := unsafe.StringData(e.key) == &e.packed[0], len(key)+n+n/2 <= len(e.packed); inside != fits {
+			t.Errorf("%d and %d bytes of addresses: in the entry %v, want %v", n, n/2, inside, fits)
+		}
 	}
 }

@@ -204,7 +204,7 @@ func (f *Flows) look(r realm) {
 // they may be ahead, and urgentCredit where a DNS server is left, which rarely happens: that look is early whatever the last
 // ones took.
 const (
-	atLeast      = 100 * time.Millisecond
+	forUDP       = 100 * time.Millisecond
 	forTCP       = 500 * time.Millisecond
 	second       = time.Second
 	share        = 10
@@ -253,11 +253,13 @@ func processorTime() time.Duration {
 // where ctx ends before.
 func (f *Flows) rest(ctx context.Context, ahead time.Duration) bool {
 	begun := time.Now()
-	pause := max(second, ahead-f.credit())
+	_, credit := f.pressure()
+	pause := max(second, ahead-credit)
 	for {
 		select {
 		case <-f.wake: // a change cannot wait for the second look after the one before
-			pause = min(pause, max(f.atLeast(), ahead-f.credit()))
+			apart, credit := f.pressure()
+			pause = min(pause, max(apart, ahead-credit))
 		case <-time.After(pause - time.Since(begun)):
 			return ctx.Err() == nil
 		case <-ctx.Done():
@@ -266,23 +268,19 @@ func (f *Flows) rest(ctx context.Context, ahead time.Duration) bool {
 	}
 }
 
-func (f *Flows) credit() time.Duration {
+// pressure says how long looks are apart at least, and how far they may be ahead of their share, after what changed since the
+// last one began.
+func (f *Flows) pressure() (apart, ahead time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.urgent {
-		return urgentCredit
-	}
-	return credit
-}
-
-// atLeast is how long looks are apart, after what changed since the last one began.
-func (f *Flows) atLeast() time.Duration {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	apart, ahead = forTCP, credit
 	if f.hurried {
-		return atLeast
+		apart = forUDP
 	}
-	return forTCP
+	if f.urgent {
+		ahead = urgentCredit
+	}
+	return apart, ahead
 }
 
 // due says where Run is to look, and whether it is to look anywhere.
