@@ -120,7 +120,13 @@ func (c *town) badCorefile(t *testing.T) {
 		bad, err = c.failedPod(t)
 		return err
 	})
-	said := c.kubectl(t, "-n", "kube-system", "logs", bad.Name)
+	var said string
+	eventually(t, "the new Pod to say why", func() error { // kubelet has perhaps just started it again
+		if said = c.kubectl(t, "-n", "kube-system", "logs", bad.Name); said == "" {
+			return errors.New("kubectl logs prints nothing")
+		}
+		return nil
+	})
 	if strings.Count(said, "\n") != 1 || !strings.Contains(said, "/etc/coredns/Corefile:22") || !strings.Contains(said, "route53") {
 		t.Errorf("kubectl logs of the new Pod:\n%s", said)
 	}
