@@ -167,8 +167,8 @@ func (p *process) build() error {
 	}
 	p.prober, err = probe.Open(probe.Options{
 		Endpoints: p.plan.Probed, Asked: p.metrics.Probed, Log: p.log,
-		Silent: func(silent []netip.Addr) {
-			p.plan.Silence(silent)
+		Use: func(answering []netip.Addr) {
+			p.plan.UseOnly(answering)
 			p.keeper.Refresh()
 		},
 	})
@@ -240,7 +240,7 @@ func (p *process) live(ctx context.Context, source cluster.Source) error {
 	var sink cluster.Sink = p.keeper
 	if p.prober != nil {
 		sink = probing{p.keeper, p.prober}
-		parts.Go(func() { p.prober.Run(ctx) })
+		parts.Go(func() { p.probe(ctx) })
 	}
 	parts.Go(func() { source.Run(ctx, sink) })
 	if c := p.command; c.ConfigFile != "" {
@@ -252,6 +252,15 @@ func (p *process) live(ctx context.Context, source cluster.Source) error {
 	}
 	p.log.Info("ending; the routes stay in the kernel")
 	return nil
+}
+
+// probe asks the cluster's DNS servers, once there are routes: those that are there by then are used until they fall silent.
+func (p *process) probe(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-p.routed:
+	}
+	p.prober.Run(ctx)
 }
 
 // probing is a keeper of whose changes a prober hears too: it may be to ask others.

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,28 +32,35 @@ const corefile = `.:53 {
 }
 `
 
-// serveDNS has Waypost run in the Pods b and c, behind the Service kube-system/kube-dns.
-func (c *realCluster) serveDNS(t *testing.T) {
+// serveDNS has Waypost run in Pods, behind the Service kube-system/kube-dns.
+func (c *realCluster) serveDNS(t *testing.T, pods ...string) {
 	t.Helper()
 	file := filepath.Join(lab.Folder(), "Corefile")
 	if err := os.WriteFile(file, fmt.Appendf(nil, corefile, c.access), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, pod := range []*Space{c.B, c.C} {
-		c.start(t, pod, "waypost", "-conf", file)
+	spaces := map[string]*Space{"b": c.B, "c": c.C}
+	for _, pod := range pods {
+		c.start(t, spaces[pod], "waypost", "-conf", file)
 	}
+	c.add(t, dnsService(pods...)...)
+}
+
+// dnsService is the Service kube-system/kube-dns, with Pods that serve it.
+func dnsService(pods ...string) []cluster.Object {
 	s := &cluster.Service{Namespace: "kube-system", Name: "kube-dns", Routing: &cluster.Routing{}, Ports: []cluster.Port{
 		{Name: "dns", Protocol: cluster.UDP, Number: 53}, {Name: "dns-tcp", Protocol: cluster.TCP, Number: 53},
 	}}
 	objects := []cluster.Object{s}
 	for family, suffix := range [2]string{"-four", "-six"} {
 		s.ClusterIPs = append(s.ClusterIPs, netip.MustParseAddr(dnsAddress[family]))
-		objects = append(objects, &cluster.Slice{
-			Namespace: s.Namespace, Name: s.Name + suffix, Service: s.Name, Ports: s.Ports,
-			Endpoints: []cluster.Endpoint{endpoint("b", family), endpoint("c", family)},
-		})
+		slice := &cluster.Slice{Namespace: s.Namespace, Name: s.Name + suffix, Service: s.Name, Ports: s.Ports}
+		for _, pod := range pods {
+			slice.Endpoints = append(slice.Endpoints, endpoint(pod, family))
+		}
+		objects = append(objects, slice)
 	}
-	c.add(t, objects...)
+	return objects
 }
 
 // dig asks from the namespace and returns what comes back, one line each.
@@ -72,7 +80,7 @@ func (s *Space) dig(t *testing.T, arguments ...string) []string {
 // nameToAnswer is the whole path: a Pod asks for a name through the DNS Service's ClusterIP, and then for what the answer leads to.
 func (c *realCluster) nameToAnswer(t *testing.T) {
 	c.set(t, with(service("web", nil), "b", "c")...)
-	c.serveDNS(t)
+	c.serveDNS(t, "b", "c")
 	for family, kind := range [2]string{"A", "AAAA"} {
 		for _, over := range []string{"+notcp", "+tcp"} {
 			var got []string
@@ -92,9 +100,8 @@ func (c *realCluster) nameToAnswer(t *testing.T) {
 // seconds, unless the machine has much else to do, all questions are answered again, from whatever port they come.
 func (c *realCluster) nodeDies(t *testing.T) {
 	c.set(t)
-	c.serveDNS(t)
-	metrics := netip.MustParseAddrPort("127.0.0.1:10249")
-	c.becomes(t, c.Node1, metrics, "/metrics", 200, `waypost_proxy_dns_backends{outcome="answered"} 4`)
+	c.serveDNS(t, "b", "c")
+	c.dnsBackends(t, "answered", 4)
 	server := netip.AddrPortFrom(netip.MustParseAddr(dnsAddress[0]), 53)
 	var asking sync.WaitGroup
 	defer asking.Wait()
@@ -110,7 +117,7 @@ func (c *realCluster) nodeDies(t *testing.T) {
 	}
 	died := time.Now()
 	c.lan(t, "to-node-2", netlink.LinkSetDown)
-	c.becomes(t, c.Node1, metrics, "/metrics", 200, `waypost_proxy_dns_backends{outcome="unanswered"} 2`)
+	c.dnsBackends(t, "unanswered", 2)
 	limit := 3 * time.Second
 	if busyMachine(t) {
 		limit = 10 * time.Second
@@ -128,7 +135,88 @@ func (c *realCluster) nodeDies(t *testing.T) {
 		t.Logf("%s: %d of %d questions lost, the last one %s after the node died", name, one.failed, one.asked, one.last.Sub(died))
 	}
 	c.lan(t, "to-node-2", netlink.LinkSetUp)
-	c.becomes(t, c.Node1, metrics, "/metrics", 200, `waypost_proxy_dns_backends{outcome="answered"} 4`)
+	c.dnsBackends(t, "answered", 4)
+}
+
+// dnsBackends waits until so many of the endpoints that were asked last have answered, or have not.
+func (c *realCluster) dnsBackends(t *testing.T, outcome string, n int) {
+	t.Helper()
+	metrics := netip.MustParseAddrPort("127.0.0.1:10249")
+	c.becomes(t, c.Node1, metrics, "/metrics", 200, fmt.Sprintf("waypost_proxy_dns_backends{outcome=%q} %d", outcome, n))
+}
+
+// newServer has a DNS server come that is said to be ready and does not answer yet: no Pod's question is lost by that. One
+// that answers no node is used all the same, after a while.
+func (c *realCluster) newServer(t *testing.T) {
+	c.set(t)
+	c.serveDNS(t, "b")
+	c.dnsBackends(t, "answered", 2)
+	for _, one := range []struct {
+		name    string
+		answers bool
+	}{{"that answers soon", true}, {"that answers no node", false}} {
+		t.Run(one.name, func(t *testing.T) {
+			late := c.lateServer(t)
+			pod := &client{space: c.A, server: netip.AddrPortFrom(netip.MustParseAddr(dnsAddress[0]), 53), t: t}
+			var asking sync.WaitGroup
+			stop := make(chan struct{})
+			asking.Go(func() { pod.ask(stop) })
+			c.write(t, dnsService("b", "c")...)
+			c.eventually(t, Patience, "a node asks the new server", func() bool { return late.probes.Load() >= 3 })
+			late.answers.Store(one.answers)
+			c.eventually(t, Patience, "the new server is used", func() bool { return late.questions.Load() >= 3 })
+			close(stop)
+			asking.Wait()
+			c.add(t, dnsService("b")...)
+			switch unanswered := late.early.Load(); {
+			case one.answers && pod.failed > 0:
+				t.Errorf("%d of %d questions are lost, the last one at %s", pod.failed, pod.asked, pod.last)
+			case !one.answers && unanswered < 20:
+				t.Errorf("a new server is used after it has left %d questions unanswered", unanswered)
+			}
+		})
+	}
+}
+
+// lateServer is a DNS server in the Pod c, over IPv4, that answers when it is told to.
+type lateServer struct {
+	answers   atomic.Bool
+	probes    atomic.Int32 // questions of nodes
+	questions atomic.Int32 // of Pods
+	early     atomic.Int32 // probes before the first of these
+}
+
+func (c *realCluster) lateServer(t *testing.T) *lateServer {
+	t.Helper()
+	s := &lateServer{}
+	var conn net.PacketConn
+	err := c.C.Do(func() (err error) {
+		conn, err = net.ListenPacket("udp4", ":53")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(s.serve)}
+	ended := make(chan error, 1)
+	go func() { ended <- server.ActivateAndServe() }()
+	t.Cleanup(func() {
+		conn.Close()
+		<-ended
+	})
+	return s
+}
+
+func (s *lateServer) serve(w dns.ResponseWriter, question *dns.Msg) {
+	switch {
+	case question.Question[0].Qclass == dns.ClassCHAOS:
+		s.probes.Add(1)
+	case s.questions.Add(1) == 1:
+		s.early.Store(s.probes.Load())
+	}
+	if s.answers.Load() {
+		_ = w.WriteMsg(new(dns.Msg).SetReply(question))
+	}
 }
 
 // busyMachine reports whether twice as many threads want to run as there are processors.

@@ -56,6 +56,7 @@ func TestWithAnAPIServer(t *testing.T) {
 	t.Run("what DNS leads to", func(t *testing.T) {
 		c.proxy(t, "waypost-proxy", "-v=2")
 		t.Run("a name, and what it leads to", c.nameToAnswer)
+		t.Run("a new DNS server", c.newServer)
 		t.Run("a node with a DNS server dies", c.nodeDies)
 	})
 	c.cleanup(t)

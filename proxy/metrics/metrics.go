@@ -73,7 +73,7 @@ func New(p *plan.Plan, families []string) *Metrics {
 
 	m.applied = m.own("route_changes_total", "Routes written to the kernel or taken away, by what was done.", "change")
 	m.refusals = m.own("refusals_total", "What Services asked for and did not get, for the safety of others, by reason.", "reason")
-	m.probes = m.own("dns_probes_total", "Questions to the endpoints of the cluster's DNS, by whether they were answered.", "outcome")
+	m.probes = m.own("dns_probes_total", "Questions to the endpoints of the cluster's DNS, without those to new ones, by whether they were answered.", "outcome")
 	m.backends = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "waypost_proxy_dns_backends", Help: "Endpoints of the cluster's DNS that were asked last, by whether they answered.",
 	}, []string{"outcome"})

@@ -99,7 +99,7 @@ func (c *candidate) stateName() string {
 func (r *rule) whyNot(c *candidate) string {
 	switch {
 	case c.silent:
-		return "it does not answer this node's questions"
+		return "it does not answer this node's questions, or has yet to"
 	case c.state&(cluster.Ready|cluster.Serving) == 0 && c.state&cluster.Terminating != 0:
 		return "it is being deleted and serves no more"
 	case !c.ready() && !c.leaving():

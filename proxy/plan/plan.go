@@ -40,7 +40,7 @@ type Options struct {
 	Protected []netip.Addr
 	// AllowNodeAddresses lets external IPs be addresses of Nodes.
 	AllowNodeAddresses bool
-	// Probed are the Services whose endpoints are left out while they give no answer (Silence): the cluster's DNS.
+	// Probed are the Services whose endpoints are left out while they give no answer (UseOnly): the cluster's DNS.
 	Probed []cluster.Key
 	// Installed is what a kernel had when the plan began: endpoints stay in the slots they have there.
 	Installed []*proxy.Route
@@ -53,13 +53,13 @@ type Plan struct {
 	options   Options
 	installed map[proxy.Frontend]*proxy.Route // until the first Take
 
-	mu       sync.Mutex
-	synced   [cluster.Kinds]bool
-	services map[cluster.Key]*service
-	dirty    []*service // in the order in which they were marked; each once
-	nodes    nodes
-	ranges   map[string]*cluster.Range
-	silent   map[netip.Addr]struct{} // endpoints of Options.Probed that give no answer
+	mu        sync.Mutex
+	synced    [cluster.Kinds]bool
+	services  map[cluster.Key]*service
+	dirty     []*service // in the order in which they were marked; each once
+	nodes     nodes
+	ranges    map[string]*cluster.Range
+	answering map[netip.Addr]struct{} // endpoints of Options.Probed that give answers; none before that is known
 
 	claims    map[proxy.Frontend]claim
 	rivals    map[proxy.Frontend][]*service // of frontends that several Services want: all of them

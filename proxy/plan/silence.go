@@ -8,15 +8,15 @@ import (
 	"github.com/waypost/waypost/cluster"
 )
 
-// Silence says which addresses give no answer, in place of those it said before. Endpoints of Options.Probed that have them
-// are left out, as if the cluster said that they serve no more, while there are others: of each policy's choice, the last
-// one stays, as whoever finds everybody silent may be deaf.
-func (p *Plan) Silence(silent []netip.Addr) {
+// UseOnly says which endpoints of Options.Probed give answers, in place of what it said before. Others are left out, as if the
+// cluster said that they serve no more, while there are such: of each policy's choice, the last one stays, as whoever finds
+// everybody silent may be deaf. Before it is called all are used.
+func (p *Plan) UseOnly(answering []netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.silent = make(map[netip.Addr]struct{}, len(silent))
-	for _, a := range silent {
-		p.silent[a] = struct{}{}
+	p.answering = make(map[netip.Addr]struct{}, len(answering))
+	for _, a := range answering {
+		p.answering[a] = struct{}{}
 	}
 	for _, key := range p.options.Probed {
 		if s := p.services[key]; s != nil {
@@ -25,35 +25,49 @@ func (p *Plan) Silence(silent []netip.Addr) {
 	}
 }
 
-// Probed returns the endpoints over UDP of Options.Probed, as far as the cluster says that they serve; sorted.
+// Probed returns whom to ask of the endpoints of Options.Probed, as far as the cluster says that they serve: those over UDP
+// and, where an address has none, another of its endpoints, as UseOnly is to speak of all addresses. Sorted.
 func (p *Plan) Probed() []netip.AddrPort {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	all := map[netip.AddrPort]struct{}{}
-	for _, key := range p.options.Probed {
-		s := p.services[key]
-		if s == nil {
-			continue
-		}
-		for i := range s.groups {
-			if s.groups[i].protocol != cluster.UDP {
-				continue
-			}
-			p.scratch.refused = p.scratch.refused[:0]
-			p.gather(s, &s.groups[i])
-			for j := range p.scratch.found {
-				if c := &p.scratch.found[j]; c.serves() {
-					all[c.address] = struct{}{}
+	met := map[netip.Addr]bool{}
+	for _, udp := range []bool{true, false} {
+		for _, key := range p.options.Probed {
+			p.eachServing(key, udp, func(at netip.AddrPort) {
+				if udp || !met[at.Addr()] {
+					all[at] = struct{}{}
 				}
-			}
+				met[at.Addr()] = true
+			})
 		}
 	}
 	return slices.SortedFunc(maps.Keys(all), netip.AddrPort.Compare)
 }
 
+// eachServing calls f with each endpoint of a Service that the cluster says serves, over UDP or over other protocols.
+func (p *Plan) eachServing(key cluster.Key, udp bool, f func(netip.AddrPort)) {
+	s := p.services[key]
+	if s == nil {
+		return
+	}
+	for i := range s.groups {
+		if (s.groups[i].protocol == cluster.UDP) != udp {
+			continue
+		}
+		p.scratch.refused = p.scratch.refused[:0]
+		p.gather(s, &s.groups[i])
+		for j := range p.scratch.found {
+			if c := &p.scratch.found[j]; c.serves() {
+				f(c.address)
+			}
+		}
+	}
+}
+
 // leaveOut marks those of what was found that are left out since they give no answer.
 func (p *Plan) leaveOut(s *service, policy policy) {
-	if len(p.silent) == 0 || !slices.Contains(p.options.Probed, s.key) {
+	if len(p.answering) == 0 || !slices.Contains(p.options.Probed, s.key) {
 		return
 	}
 	anywhere, here := false, false // whether somebody answers who is in use
@@ -73,6 +87,6 @@ func (p *Plan) leaveOut(s *service, policy policy) {
 }
 
 func (p *Plan) isSilent(c *candidate) bool {
-	_, silent := p.silent[c.address.Addr()]
-	return silent
+	_, answers := p.answering[c.address.Addr()]
+	return !answers
 }

@@ -16,9 +16,9 @@ func probing() plan.Options {
 	return o
 }
 
-// silence has addresses give no answer, and takes over what comes of it.
-func (w *world) silence(silent ...netip.Addr) {
-	w.plan.Silence(silent)
+// hear has only these addresses give answers, and takes over what comes of it.
+func (w *world) hear(answering ...string) {
+	w.plan.UseOnly(addresses(answering...))
 	w.tell("")
 }
 
@@ -29,42 +29,42 @@ func addresses(texts ...string) (all []netip.Addr) {
 	return all
 }
 
-func TestSilentEndpointsAreLeftOut(t *testing.T) {
+func TestOnlyThoseWhoAnswerAreUsed(t *testing.T) {
 	const dns = `
 		service kube-system/kube-dns 10.96.0.10 port=dns:53/udp
 		`
 	for _, c := range []struct {
 		name, cluster string
-		silent        []netip.Addr
+		answering     []string
 		want          string
 	}{
 		{"one of two", dns + "slice kube-system/dns-1 kube-dns port=dns:53/udp 10.1.0.1@a 10.1.0.2@b",
-			addresses("10.1.0.2"), "forward 10.1.0.1:53"},
+			[]string{"10.1.0.1"}, "forward 10.1.0.1:53"},
 		{"all: whoever finds nobody may be deaf", dns + "slice kube-system/dns-1 kube-dns port=dns:53/udp 10.1.0.1@a 10.1.0.2@b",
-			addresses("10.1.0.1", "10.1.0.2"), "forward 10.1.0.1:53 10.1.0.2:53"},
+			nil, "forward 10.1.0.1:53 10.1.0.2:53"},
 		{"all but one that is leaving", dns + "slice kube-system/dns-1 kube-dns port=dns:53/udp 10.1.0.1@a 10.1.0.2@b,leaving",
-			addresses("10.1.0.1"), "forward 10.1.0.2:53"},
+			[]string{"10.1.0.2"}, "forward 10.1.0.2:53"},
 		{"all but one that serves nobody", dns + "slice kube-system/dns-1 kube-dns port=dns:53/udp 10.1.0.1@a 10.1.0.2@b,unready",
-			addresses("10.1.0.1"), "forward 10.1.0.1:53"},
+			[]string{"10.1.0.2"}, "forward 10.1.0.1:53"},
 		{"the one that hints name", dns + "slice kube-system/dns-1 kube-dns port=dns:53/udp 10.1.0.1@a,node=a 10.1.0.2@b,node=b",
-			addresses("10.1.0.1"), "forward 10.1.0.2:53"},
+			[]string{"10.1.0.2"}, "forward 10.1.0.2:53"},
 		{"one of two here, where only those here are used", `
 			service kube-system/kube-dns 10.96.0.10 port=dns:53/udp internal-local
 			slice kube-system/dns-1 kube-dns port=dns:53/udp 10.1.0.1@a 10.1.0.2@a 10.1.0.3@b`,
-			addresses("10.1.0.2"), "forward 10.1.0.1:53"},
+			[]string{"10.1.0.1", "10.1.0.3"}, "forward 10.1.0.1:53"},
 		{"the last one here, where only those here are used", `
 			service kube-system/kube-dns 10.96.0.10 port=dns:53/udp internal-local
 			slice kube-system/dns-1 kube-dns port=dns:53/udp 10.1.0.1@a 10.1.0.3@b`,
-			addresses("10.1.0.1"), "forward 10.1.0.1:53"},
+			[]string{"10.1.0.3"}, "forward 10.1.0.1:53"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, probing())
 			w.tell(c.cluster)
 			before := w.routes()
-			w.silence(c.silent...)
+			w.hear(c.answering...)
 			expect(t, "routes", w.routes(), "10.96.0.10:53/udp kube-system/kube-dns:dns "+c.want+" masquerade foreign")
-			w.silence()
-			expect(t, "routes once they answer again", w.routes(), before)
+			w.hear("10.1.0.1", "10.1.0.2", "10.1.0.3")
+			expect(t, "routes once all answer", w.routes(), before)
 		})
 	}
 }
@@ -76,7 +76,7 @@ func TestSilenceOfOthersMeansNothing(t *testing.T) {
 		slice prod/web-1 web port=dns:53/udp 10.1.0.1 10.1.0.2
 		`)
 	before := w.routes()
-	w.silence(addresses("10.1.0.1")...)
+	w.hear("10.1.0.2")
 	expect(t, "routes", w.routes(), before)
 }
 
@@ -87,12 +87,12 @@ func TestSilentEndpointsDoNotServe(t *testing.T) {
 		service kube-system/kube-dns 10.96.0.10 port=dns:53/udp
 		slice kube-system/dns-1 kube-dns port=dns:53/udp 10.1.0.1 10.1.0.2
 		`)
-	w.silence(addresses("10.1.0.1")...)
+	w.hear("10.1.0.2")
 	if got := w.plan.Wanted().Routes[0].Serving; !slices.Equal(got, []netip.AddrPort{netip.MustParseAddrPort("10.1.0.2:53")}) {
 		t.Errorf("%v serve", got)
 	}
 	a, _ := w.plan.Account(cluster.Key{Namespace: "kube-system", Name: "kube-dns"})
-	if e := a.Ports[0].Endpoints[0]; e.State != "silent" || e.Why != "it does not answer this node's questions" || e.Cluster {
+	if e := a.Ports[0].Endpoints[0]; e.State != "silent" || e.Why != "it does not answer this node's questions, or has yet to" || e.Cluster {
 		t.Errorf("the silent endpoint's account is %+v", e)
 	}
 }
@@ -108,12 +108,33 @@ func TestProbedEndpoints(t *testing.T) {
 		slice kube-system/dns-2 kube-dns port=dns:53/udp port=dns-tcp:53/tcp fd01::1
 		service prod/web 10.96.0.1 port=dns:53/udp
 		slice prod/web-1 web port=dns:53/udp 10.1.0.9
+		slice kube-system/dns-3 kube-dns port=metrics:9153/tcp 10.1.0.5 10.1.0.2
 		`)
 	want := []netip.AddrPort{
-		netip.MustParseAddrPort("10.1.0.1:1053"), netip.MustParseAddrPort("10.1.0.2:1053"), netip.MustParseAddrPort("[fd01::1]:53"),
+		netip.MustParseAddrPort("10.1.0.1:1053"), netip.MustParseAddrPort("10.1.0.2:1053"), netip.MustParseAddrPort("10.1.0.5:9153"),
+		netip.MustParseAddrPort("[fd01::1]:53"),
 	}
-	w.silence(addresses("10.1.0.1")...) // who is silent is asked nevertheless
+	w.hear("10.1.0.2") // who is silent is asked nevertheless
 	if got := w.plan.Probed(); !slices.Equal(got, want) {
 		t.Errorf("%v are to be asked, want %v", got, want)
 	}
+}
+
+// Who comes while others answer is not used before it is heard of.
+func TestNewEndpointsWaitForTheirAnswer(t *testing.T) {
+	const one = `
+		service kube-system/kube-dns 10.96.0.10 port=dns:53/udp
+		slice kube-system/dns-1 kube-dns port=dns:53/udp 10.1.0.1`
+	w := newWorld(t, probing())
+	w.tell(one)
+	w.hear("10.1.0.1")
+	before := w.routes()
+	w.tell(one + " 10.1.0.2")
+	expect(t, "routes with a new endpoint", w.routes(), before)
+	w.hear("10.1.0.1", "10.1.0.2")
+	expect(t, "routes when it has answered", w.routes(), "10.96.0.10:53/udp kube-system/kube-dns:dns forward 10.1.0.1:53 10.1.0.2:53 masquerade foreign")
+	w.tell(`
+		service kube-system/kube-dns 10.96.0.10 port=dns:53/udp
+		slice kube-system/dns-1 kube-dns port=dns:53/udp 10.1.0.3`)
+	expect(t, "routes with nobody but a new endpoint", w.routes(), "10.96.0.10:53/udp kube-system/kube-dns:dns forward 10.1.0.3:53 masquerade foreign")
 }

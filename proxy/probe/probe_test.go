@@ -53,15 +53,15 @@ func (s *server) answer(t *testing.T) {
 // lab is a prober whose rounds the test makes, and its servers on 127.0.0.1, 127.0.0.2, ...
 type lab struct {
 	*Prober
-	servers []*server
-	gone    int // so many of the servers are endpoints no more
-	told    []string
-	asked   string
+	servers  []*server
+	from, to int // which of the servers are endpoints
+	told     []string
+	asked    string
 }
 
 func newLab(t *testing.T, servers int) *lab {
 	t.Helper()
-	l := &lab{}
+	l := &lab{to: servers}
 	for i := range servers {
 		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, byte(1+i))})
 		if err != nil {
@@ -73,14 +73,14 @@ func newLab(t *testing.T, servers int) *lab {
 	}
 	p, err := Open(Options{
 		Endpoints: func() (all []netip.AddrPort) {
-			for _, s := range l.servers[l.gone:] {
+			for _, s := range l.servers[l.from:l.to] {
 				all = append(all, s.at)
 			}
 			return all
 		},
-		Silent: func(silent []netip.Addr) { l.told = append(l.told, fmt.Sprint(silent)) },
-		Asked:  func(answered, unanswered int) { l.asked = fmt.Sprintf("%d answered, %d did not", answered, unanswered) },
-		Log:    slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Use:   func(used []netip.Addr) { l.told = append(l.told, fmt.Sprint(used)) },
+		Asked: func(answered, unanswered int) { l.asked = fmt.Sprintf("%d answered, %d did not", answered, unanswered) },
+		Log:   slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -93,20 +93,36 @@ func newLab(t *testing.T, servers int) *lab {
 // rounds has so many pass: each server gets its question, and each answer is heard.
 func (l *lab) rounds(t *testing.T, n int) {
 	t.Helper()
-	buffer := make([]byte, 512)
 	for range n {
 		l.round()
-		for _, s := range l.servers[l.gone:] {
-			s.answer(t)
-			if s.mute {
-				continue
-			}
-			n, from, err := l.conn.ReadFromUDPAddrPort(buffer)
-			if err != nil {
-				t.Fatal(err)
-			}
-			l.hear(buffer[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()))
+		l.hearFrom(t, func(b *backend) bool { return !b.waits })
+	}
+}
+
+// soon has those that are due be asked between rounds.
+func (l *lab) soon(t *testing.T, due func(*backend) bool) {
+	t.Helper()
+	l.ask(due)
+	l.hearFrom(t, func(b *backend) bool { return b.waits })
+}
+
+// hearFrom has those answer who were asked.
+func (l *lab) hearFrom(t *testing.T, asked func(*backend) bool) {
+	t.Helper()
+	buffer := make([]byte, 512)
+	for _, s := range l.servers[l.from:l.to] {
+		if !asked(l.backends[s.at]) {
+			continue
 		}
+		s.answer(t)
+		if s.mute {
+			continue
+		}
+		n, from, err := l.conn.ReadFromUDPAddrPort(buffer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.hear(buffer[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()))
 	}
 }
 
@@ -121,7 +137,7 @@ func (l *lab) expect(t *testing.T, told ...string) {
 func TestWhoCeasesToAnswerIsSilent(t *testing.T) {
 	l := newLab(t, 3)
 	l.rounds(t, 2)
-	l.expect(t)
+	l.expect(t, "[127.0.0.1 127.0.0.2 127.0.0.3]")
 	if l.asked != "3 answered, 0 did not" {
 		t.Errorf("after a round: %s", l.asked)
 	}
@@ -129,7 +145,7 @@ func TestWhoCeasesToAnswerIsSilent(t *testing.T) {
 	l.rounds(t, 3) // the last of these questions may still be answered
 	l.expect(t)
 	l.rounds(t, 1)
-	l.expect(t, "[127.0.0.2]")
+	l.expect(t, "[127.0.0.1 127.0.0.3]")
 	if l.asked != "2 answered, 1 did not" {
 		t.Errorf("after a round: %s", l.asked)
 	}
@@ -137,12 +153,13 @@ func TestWhoCeasesToAnswerIsSilent(t *testing.T) {
 	l.expect(t)
 	l.servers[1].mute = false
 	l.rounds(t, 1)
-	l.expect(t, "[]")
+	l.expect(t, "[127.0.0.1 127.0.0.2 127.0.0.3]")
 }
 
 func TestOneLostQuestionMeansNothing(t *testing.T) {
 	l := newLab(t, 2)
 	l.rounds(t, 1)
+	l.expect(t, "[127.0.0.1 127.0.0.2]")
 	for range 5 {
 		l.servers[0].mute = true
 		l.rounds(t, 2)
@@ -155,8 +172,67 @@ func TestOneLostQuestionMeansNothing(t *testing.T) {
 func TestWhoNeverAnsweredIsNotSilent(t *testing.T) {
 	l := newLab(t, 2)
 	l.servers[0].mute = true
-	l.rounds(t, 10)
-	l.expect(t)
+	l.rounds(t, 30)
+	l.expect(t, "[127.0.0.1 127.0.0.2]")
+}
+
+// A server that is said to be ready may not listen yet: it waits, but not for ever.
+func TestWhoIsNewWaitsForItsAnswer(t *testing.T) {
+	l := newLab(t, 2)
+	l.to = 1
+	l.rounds(t, 1)
+	l.expect(t, "[127.0.0.1]")
+	for _, c := range []struct {
+		name     string
+		mute     int // so many of its questions stay without an answer
+		wantUsed int // it is used after so many
+	}{
+		{"that answers at once", 0, 1},
+		{"that answers soon", 3, 4},
+		{"that answers others only", 30, 21}, // which is seen when it is to be asked again
+	} {
+		t.Run("one "+c.name, func(t *testing.T) {
+			l.servers[1].mute = c.mute > 0
+			l.to = 2
+			l.meet()
+			l.soon(t, unasked)
+			asked := 1
+			for ; len(l.told) == 0 && asked < 50; asked++ {
+				l.servers[1].mute = c.mute > asked
+				if _, waits := l.toAsk(); !waits {
+					t.Fatalf("after %d questions nobody waits", asked)
+				}
+				l.rounds(t, 1) // in which those who wait are not asked
+				l.soon(t, waiting)
+			}
+			l.expect(t, "[127.0.0.1 127.0.0.2]")
+			if asked != c.wantUsed {
+				t.Errorf("it is used after %d questions, not %d", asked, c.wantUsed)
+			}
+			l.rounds(t, 10)
+			l.expect(t)
+			l.to = 1
+			l.rounds(t, 1)
+			l.expect(t, "[127.0.0.1]")
+		})
+	}
+}
+
+// Where nobody answers, there is nothing to wait for.
+func TestWhoIsNewIsUsedWhereNobodyAnswers(t *testing.T) {
+	for name, rounds := range map[string]int{"any more": 1, "ever": 0} {
+		l := newLab(t, 2)
+		l.to = 1
+		l.rounds(t, rounds)
+		l.servers[0].mute, l.servers[1].mute = true, true
+		l.rounds(t, 4)
+		l.told = nil
+		l.to = 2
+		l.meet()
+		if len(l.told) != 1 || !slices.Contains(l.used, l.servers[1].at.Addr()) {
+			t.Errorf("nobody answers %s: told %q", name, l.told)
+		}
+	}
 }
 
 func TestWhoIsNoEndpointAnyMoreIsForgotten(t *testing.T) {
@@ -164,24 +240,44 @@ func TestWhoIsNoEndpointAnyMoreIsForgotten(t *testing.T) {
 	l.rounds(t, 1)
 	l.servers[0].mute = true
 	l.rounds(t, 4)
-	l.expect(t, "[127.0.0.1]")
-	l.gone = 1
+	l.expect(t, "[127.0.0.1 127.0.0.2]", "[127.0.0.2]")
+	l.from = 1
 	l.rounds(t, 1)
-	l.expect(t, "[]")
+	l.expect(t)
+	l.from = 0
+	l.meet()
+	if b := l.backends[l.servers[0].at]; b == nil || b.known || !b.waits {
+		t.Errorf("of who is back is known %+v", b)
+	}
+}
+
+// As many are asked as is bearable, all others are used.
+func TestEndpointsBeyondTheMost(t *testing.T) {
+	l := newLab(t, 0)
+	var all []netip.AddrPort
+	at := netip.MustParseAddr("127.1.0.1")
+	for range most + 3 {
+		all = append(all, netip.AddrPortFrom(at, 9))
+		at = at.Next()
+	}
+	l.o.Endpoints = func() []netip.AddrPort { return all }
+	l.meet()
+	if len(l.backends) != most || len(l.used) != len(all) {
+		t.Errorf("%d are asked and %d are used", len(l.backends), len(l.used))
+	}
 }
 
 func TestNobodyToAskIsRest(t *testing.T) {
 	l := newLab(t, 1)
 	for _, c := range []struct {
-		gone int
-		want bool
-	}{{1, false}, {0, true}, {1, false}} {
-		if l.gone = c.gone; l.round() != c.want {
-			t.Errorf("%d servers: another round is to follow: %t", 1-c.gone, !c.want)
+		endpoints int
+		want      bool
+	}{{0, false}, {1, true}, {0, false}} {
+		l.to = c.endpoints
+		l.rounds(t, 1)
+		if anybody, waits := l.toAsk(); anybody != c.want || waits {
+			t.Errorf("%d servers: another round is to follow: %t, before a round: %t", c.endpoints, anybody, waits)
 		}
-	}
-	if l.asked != "0 answered, 0 did not" {
-		t.Errorf("after the last round: %s", l.asked)
 	}
 	if len(l.backends) > 0 {
 		t.Errorf("%d are remembered", len(l.backends))
@@ -219,7 +315,7 @@ func TestOthersAnswersDoNotCount(t *testing.T) {
 	l.rounds(t, 1)
 	l.servers[0].mute = true
 	l.rounds(t, 4)
-	l.expect(t, "[127.0.0.1]")
+	l.expect(t, "[127.0.0.1]", "[]")
 	id := l.backends[l.servers[0].at].id
 	good := question(id)
 	good[2] |= 0x80
@@ -241,7 +337,7 @@ func TestOthersAnswersDoNotCount(t *testing.T) {
 		}
 	}
 	l.hear(good, l.servers[0].at)
-	l.expect(t, "[]")
+	l.expect(t, "[127.0.0.1]")
 }
 
 func FuzzAnswers(f *testing.F) {
