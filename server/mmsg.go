@@ -26,7 +26,8 @@ type mmsghdr struct {
 
 // inbox receives datagrams, each with where it comes from and, on a socket for all addresses, where it was sent to.
 type inbox struct {
-	count   int // datagrams in it
+	count   int  // datagrams in it
+	waited  bool // there were none at first
 	errno   syscall.Errno
 	read    func(fd uintptr) bool
 	headers [batchLen]mmsghdr
@@ -63,7 +64,7 @@ func (in *inbox) receive(raw syscall.RawConn) error {
 			h.SetControllen(len(in.control[i]))
 		}
 	}
-	in.count = 0
+	in.count, in.waited = 0, false
 	if err := raw.Read(in.read); err != nil {
 		return err
 	}
@@ -86,7 +87,9 @@ func (in *inbox) receiveNow(fd uintptr) bool {
 	if in.errno == 0 {
 		in.count = int(n)
 	}
-	return in.errno != unix.EAGAIN
+	again := in.errno == unix.EAGAIN
+	in.waited = in.waited || again
+	return !again
 }
 
 // packet is datagram i.

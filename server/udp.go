@@ -23,6 +23,7 @@ type udpLoop struct {
 	raw     syscall.RawConn
 	in      *inbox
 	out     *outbox
+	pace    pace
 	waiting sync.WaitGroup // parked queries that came through this socket
 	trouble complaint
 }
@@ -86,7 +87,11 @@ func (l *udpLoop) run() {
 			time.Sleep(pause)
 			continue
 		}
+		received, waited := l.in.count, l.in.waited
 		l.answer()
+		if l.pace.rest(received, waited) {
+			doze()
+		}
 	}
 	<-l.server.closing
 	l.drain()
