@@ -17,9 +17,9 @@ import (
 // at 20 percent of a few megabytes, collecting took an eighth of a cache miss (bench/resolver_test.go).
 const (
 	gcLoading  = 40
-	gcServing  = 20
+	gcServing  = 15
 	gcMost     = 400
-	gcHeadroom = 10 << 20 // bytes
+	gcHeadroom = 8 << 20 // bytes
 )
 
 // tuneMemory sets the collector for a server, unless GOGC or GOMEMLIMIT say what is wanted. Near the memory limit of the

@@ -14,11 +14,11 @@ func TestGCPercent(t *testing.T) {
 	}{
 		{0, 400},
 		{1 << 20, 400},
-		{5 << 20, 200},
-		{10 << 20, 100},
-		{40 << 20, 25},
-		{60 << 20, 20},
-		{2 << 30, 20},
+		{5 << 20, 160},
+		{10 << 20, 80},
+		{40 << 20, 20},
+		{60 << 20, 15},
+		{2 << 30, 15},
 	} {
 		if got := gcPercent(tt.live); got != tt.want {
 			t.Errorf("%d bytes alive: %d %%, want %d %%", tt.live, got, tt.want)
