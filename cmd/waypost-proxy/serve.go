@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -244,7 +243,7 @@ func (p *process) live(ctx context.Context, source cluster.Source) error {
 	}
 	parts.Go(func() { source.Run(ctx, sink) })
 	if c := p.command; c.ConfigFile != "" {
-		parts.Go(func() { cancel(whenChanged(ctx, c.ConfigFile, c.ConfigText, configPoll)) })
+		parts.Go(func() { cancel(whenChanged(ctx, c.ConfigFile, c.ConfigText, p.log)) })
 	}
 	parts.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
@@ -359,28 +358,5 @@ func (p *process) setOOMScore() {
 	file := filepath.Join(p.kernel.root, "proc/self/oom_score_adj")
 	if err := os.WriteFile(file, []byte(strconv.Itoa(p.settings.OOMScoreAdj)), 0); err != nil {
 		p.log.Debug(fmt.Sprintf("oomScoreAdj %d has no effect: %v", p.settings.OOMScoreAdj, err))
-	}
-}
-
-// configPoll is how soon a change of the configuration file is noticed.
-const configPoll = 10 * time.Second
-
-// errChanged is returned where the process must be started anew to read its configuration.
-var errChanged = errors.New("the configuration has changed: ending, to be started anew with it")
-
-// whenChanged returns errChanged when the content of a file is not what it was; nil when ctx ends before.
-func whenChanged(ctx context.Context, path string, was []byte, poll time.Duration) error {
-	ticks := time.NewTicker(poll)
-	defer ticks.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticks.C:
-		}
-		// A file that is not there is about to be replaced.
-		if now, err := os.ReadFile(path); err == nil && !bytes.Equal(now, was) {
-			return errChanged
-		}
 	}
 }
