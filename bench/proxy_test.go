@@ -204,7 +204,7 @@ func (b *proxyBench) beside10(programs ...string) map[string]flow {
 }
 
 // rounds is how often each way is measured, in turn.
-const rounds = 3
+const rounds = 20
 
 func (b *proxyBench) flow(v *node, targets []netip.AddrPort) flow {
 	b.t.Helper()

@@ -17,9 +17,9 @@ type flow struct {
 
 // connects and clients are how much is asked of a way.
 const (
-	connects = 5000 // by the one client
+	connects = 2500 // by the one client
 	clients  = 4
-	crowding = 2 * time.Second
+	crowding = time.Second
 )
 
 // measureFlow connects from a node's client to one target after the other.

@@ -238,7 +238,7 @@ func (p *process) live(ctx context.Context, source cluster.Source) error {
 	parts.Go(func() { p.kernel.flows.Run(ctx, p.flowsReconciled) })
 	var sink cluster.Sink = p.keeper
 	if p.prober != nil {
-		sink = probing{p.keeper, p.prober}
+		sink = probing{p.keeper, p.plan, p.prober}
 		parts.Go(func() { p.probe(ctx) })
 	}
 	parts.Go(func() { source.Run(ctx, sink) })
@@ -262,16 +262,18 @@ func (p *process) probe(ctx context.Context) {
 	p.prober.Run(ctx)
 }
 
-// probing is a keeper of whose changes a prober hears too: it may be to ask others.
+// probing is a keeper of whose changes a prober hears too, where it may be to ask others.
 type probing struct {
 	*keeper.Keeper
+	plan   *plan.Plan
 	prober *probe.Prober
 }
 
 // Apply implements cluster.Sink.
 func (p probing) Apply(changes []cluster.Change) {
-	p.Keeper.Apply(changes)
-	p.prober.Refresh()
+	if p.Keeper.Apply(changes); p.plan.ProbedChanged() {
+		p.prober.Refresh()
+	}
 }
 
 func (p *process) listeners() []*health.Listener {

@@ -141,6 +141,7 @@ func (p *Plan) mark(s *service) {
 		s.dirty = true
 		p.dirty = append(p.dirty, s)
 	}
+	p.reprobe = p.reprobe || p.isProbed(s)
 }
 
 func (p *Plan) markAll() {

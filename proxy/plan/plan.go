@@ -60,6 +60,7 @@ type Plan struct {
 	nodes     nodes
 	ranges    map[string]*cluster.Range
 	answering map[netip.Addr]struct{} // endpoints of Options.Probed that give answers; none before that is known
+	reprobe   bool                    // Probed may return others than before
 
 	claims    map[proxy.Frontend]claim
 	rivals    map[proxy.Frontend][]*service // of frontends that several Services want: all of them

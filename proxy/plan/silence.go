@@ -25,6 +25,17 @@ func (p *Plan) UseOnly(answering []netip.Addr) {
 	}
 }
 
+func (p *Plan) isProbed(s *service) bool { return slices.Contains(p.options.Probed, s.key) }
+
+// ProbedChanged reports whether Probed may return others than when this was called last.
+func (p *Plan) ProbedChanged() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	changed := p.reprobe
+	p.reprobe = false
+	return changed
+}
+
 // Probed returns whom to ask of the endpoints of Options.Probed, as far as the cluster says that they serve: those over UDP
 // and, where an address has none, another of its endpoints, as UseOnly is to speak of all addresses. Sorted.
 func (p *Plan) Probed() []netip.AddrPort {
@@ -67,7 +78,7 @@ func (p *Plan) eachServing(key cluster.Key, udp bool, f func(netip.AddrPort)) {
 
 // leaveOut marks those of what was found that are left out since they give no answer.
 func (p *Plan) leaveOut(s *service, policy policy) {
-	if len(p.answering) == 0 || !slices.Contains(p.options.Probed, s.key) {
+	if len(p.answering) == 0 || !p.isProbed(s) {
 		return
 	}
 	anywhere, here := false, false // whether somebody answers who is in use

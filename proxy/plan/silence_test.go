@@ -99,6 +99,13 @@ func TestSilentEndpointsDoNotServe(t *testing.T) {
 
 func TestProbedEndpoints(t *testing.T) {
 	w := newWorld(t, probing())
+	changed := func(because string, want bool) {
+		t.Helper()
+		if w.plan.ProbedChanged() != want || w.plan.ProbedChanged() {
+			t.Errorf("%s, others are to be asked: %t", because, !want)
+		}
+	}
+	changed("at first", false)
 	if got := w.plan.Probed(); len(got) > 0 {
 		t.Errorf("%v are to be asked in an empty cluster", got)
 	}
@@ -114,10 +121,18 @@ func TestProbedEndpoints(t *testing.T) {
 		netip.MustParseAddrPort("10.1.0.1:1053"), netip.MustParseAddrPort("10.1.0.2:1053"), netip.MustParseAddrPort("10.1.0.5:9153"),
 		netip.MustParseAddrPort("[fd01::1]:53"),
 	}
+	changed("with the first objects", true)
 	w.hear("10.1.0.2") // who is silent is asked nevertheless
 	if got := w.plan.Probed(); !slices.Equal(got, want) {
 		t.Errorf("%v are to be asked, want %v", got, want)
 	}
+	w.plan.ProbedChanged()
+	w.tell("slice prod/web-1 web port=dns:53/udp 10.1.0.8")
+	changed("when another Service changes", false)
+	w.tell("- slice kube-system/dns-2 kube-dns port=dns:53/udp fd01::1")
+	changed("when a slice is gone", true)
+	w.tell("- service kube-system/kube-dns 10.96.0.10")
+	changed("when the Service is gone", true)
 }
 
 // Who comes while others answer is not used before it is heard of.
