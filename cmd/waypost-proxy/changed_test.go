@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"testing"
 )
@@ -22,75 +21,5 @@ func TestWhenChanged(t *testing.T) {
 	cancel()
 	if err := whenChanged(ctx, path, []byte("b"), slog.New(slog.DiscardHandler)); err != nil {
 		t.Errorf("at the end it returns %v", err)
-	}
-}
-
-// The kernel tells of a file's changes, however it is written.
-func TestWatchFile(t *testing.T) {
-	for _, c := range []struct {
-		name          string
-		make, changes func(t *testing.T, path string)
-	}{
-		{"in place", write, write},
-		{"under another name first", write, func(t *testing.T, path string) { replace(t, path, []byte("b")) }},
-		{"where a link leads to", func(t *testing.T, path string) {
-			target := filepath.Join(t.TempDir(), "elsewhere")
-			write(t, target)
-			link(t, target, path)
-		}, func(t *testing.T, path string) {
-			target, err := filepath.EvalSymlinks(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			write(t, target)
-		}},
-		{"with all of a ConfigMap", func(t *testing.T, path string) {
-			revise(t, filepath.Dir(path), "..1")
-			link(t, filepath.Join("..data", filepath.Base(path)), path)
-		}, func(t *testing.T, path string) { revise(t, filepath.Dir(path), "..2") }},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "config.conf")
-			c.make(t, path)
-			notify, err := watchFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer notify.Close()
-			write(t, filepath.Join(filepath.Dir(path), "another"))
-			c.changes(t, path)
-			for e := range notify.Events {
-				if leadsTo(path, e.Name) {
-					break
-				}
-			}
-		})
-	}
-}
-
-// revise makes a ConfigMap's folder lead to a new version of it, as the kubelet does.
-func revise(t *testing.T, folder, version string) {
-	t.Helper()
-	if err := os.Mkdir(filepath.Join(folder, version), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(folder, version, "config.conf"))
-	link(t, version, filepath.Join(folder, "..data_tmp"))
-	if err := os.Rename(filepath.Join(folder, "..data_tmp"), filepath.Join(folder, "..data")); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func write(t *testing.T, path string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte("text"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func link(t *testing.T, target, path string) {
-	t.Helper()
-	if err := os.Symlink(target, path); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/waypost/waypost/message"
 	"github.com/waypost/waypost/plugin/relay"
 	"github.com/waypost/waypost/upstream"
+	"github.com/waypost/waypost/watch/files"
 )
 
 // servers are those that a line of forward leads to. What a file says of them is followed as it changes.
@@ -23,7 +24,7 @@ type servers struct {
 	mu     sync.Mutex
 	hosts  map[int][]netip.Addr // addresses of the To that are host names, by index
 	files  map[int][]netip.AddrPort
-	watch  *watch
+	watch  *files.Follower
 	closed bool
 }
 
@@ -72,7 +73,7 @@ func (f *Forward) Stop() {
 	watch := s.watch
 	s.mu.Unlock()
 	if watch != nil {
-		watch.close()
+		watch.Close()
 	}
 	for _, server := range s.all() {
 		server.Close()
