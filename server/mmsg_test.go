@@ -152,3 +152,37 @@ func TestTurn(t *testing.T) {
 		t.Error("an address without a control message")
 	}
 }
+
+// TestInboxWaits: what comes when the socket was empty was waited for, what is there already was not.
+func TestInboxWaits(t *testing.T) {
+	from, to := pair(t)
+	raw, err := to.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := newInbox(false)
+	send := func() {
+		if _, err := from.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := in.read
+	in.read = func(fd uintptr) bool {
+		done := now(fd)
+		if !done { // it is empty
+			send()
+		}
+		return done
+	}
+	for _, waits := range []bool{true, false, true} {
+		if !waits {
+			send()
+		}
+		if err := in.receive(raw); err != nil {
+			t.Fatal(err)
+		}
+		if in.count != 1 || in.waited != waits {
+			t.Errorf("%d datagrams, waited for: %t, want 1, %t", in.count, in.waited, waits)
+		}
+	}
+}
