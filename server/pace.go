@@ -10,25 +10,42 @@ import (
 // or two of them, and calls are dear: from 0.2 us to more than 1 us, as much as it takes to answer. After a short rest a call
 // moves ten, and as it takes longer to answer ten, so do those that follow.
 //
-// A loop that finds its socket empty is not in a hurry and rests by itself; one that gets many at once has no need to.
+// What a rest brings tells how much is going on. While rests bring many, the loop rests after each call, also instead of waiting for
+// the next datagram, which is dearer still. Otherwise it tries a rest now and then, and only where it is busy: a loop that
+// finds its socket empty rests by itself, and one that gets many at once has no need to.
 type pace struct {
-	few int // calls in a row that found some datagrams, but few
+	few    int  // calls in a row that found some datagrams, but few
+	rested bool // before the last call
+	pays   int  // rests that may still bring few before they are thought to bring few for good
 }
 
 const (
 	fewDatagrams = batchLen / 4
 	fewInARow    = 3
+	manyInRest   = 6 // 100,000 a second, for a rest as short as doze has it
+	vainRests    = 2
 )
 
 // rest reports whether to rest before more datagrams are received, when the last call has received n. waited says that there
 // were none at first.
 func (p *pace) rest(n int, waited bool) bool {
-	if waited || n >= fewDatagrams {
-		p.few = 0
-		return false
+	if p.rested {
+		if n >= manyInRest && !waited {
+			p.pays = vainRests
+		} else if p.pays > 0 {
+			p.pays--
+		}
 	}
-	p.few = (p.few + 1) % fewInARow
-	return p.few == 0
+	switch {
+	case p.pays > 0:
+		p.few, p.rested = 0, n < batchLen
+	case waited || n >= fewDatagrams:
+		p.few, p.rested = 0, false
+	default:
+		p.few = (p.few + 1) % fewInARow
+		p.rested = p.few == 0
+	}
+	return p.rested
 }
 
 // doze rests for as short as the kernel can, some 0.06 ms of which its timer slack is 0.05. It does not give the processor to
