@@ -39,6 +39,7 @@ type figures struct {
 	idle, most    int64         // bytes of memory: after the start, and the most until then
 	relist        int64         // the most while all is listed again
 	load          loaded
+	quiet         []loaded      // at quietRates
 	answer, worst time.Duration // of changes: half and 99 of 100 of them
 	lost          int
 }
@@ -139,6 +140,9 @@ func (b *bench) alone(name string) {
 	if f.load, err = measureBest(d.Process, d.Address, b.file); err != nil {
 		b.t.Fatal(err)
 	}
+	if f.quiet, err = measureQuiet(d.Process, d.Address, b.file); err != nil {
+		b.t.Fatal(err)
+	}
 	f.relist = b.relist(d, api)
 	d.Stop()
 	api.Stop()
@@ -224,6 +228,10 @@ func table(floor loaded, write latencies, coredns, waypost *figures) string {
 	row("CPU per query", "%.2f us", coredns.load.micros, waypost.load.micros, "<= 4 us", fmt.Sprintf("%.2f us for a loop that looks nothing up", floor.micros))
 	row("queries per second, one core", "%.0f", coredns.load.perSecond, waypost.load.perSecond, "",
 		fmt.Sprintf("%.0f for that loop; lost %d, %d, %d", floor.perSecond, coredns.load.lost, waypost.load.lost, floor.lost))
+	for i, rate := range quietRates {
+		a, b := coredns.quiet[i], waypost.quiet[i]
+		row(fmt.Sprintf("CPU per query at %d a second", rate), "%.2f us", a.micros, b.micros, "", fmt.Sprintf("mean latency %.0f us and %.0f us", a.latency, b.latency))
+	}
 	row("memory after the start", "%.0f MB", float64(coredns.idle)/mb, float64(waypost.idle)/mb, "<= 80 MB",
 		fmt.Sprintf("at most %.0f MB and %.0f MB until then", float64(coredns.most)/mb, float64(waypost.most)/mb))
 	row("memory under load", "%.0f MB", float64(coredns.load.memory)/mb, float64(waypost.load.memory)/mb, "<= 80 MB", "")

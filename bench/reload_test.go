@@ -136,7 +136,7 @@ func (b *reloadBench) run(name string, ways ...changing) []reloaded {
 	}
 	defer d.Stop()
 	(&bench{t: b.t}).awaitRight(d)
-	if _, err := measure(d.Process, d.Address, b.file, 10); err != nil {
+	if _, err := measure(d.Process, d.Address, b.file, 10, atFullSpeed); err != nil {
 		b.t.Fatal(err)
 	}
 	var all []reloaded
@@ -160,7 +160,7 @@ func (b *reloadBench) reload(d *lab.DNS, name string, way changing) (r reloaded)
 		defer close(ended)
 		r.still = b.keepChanging(d, filepath.Join(lab.Folder(), name+".Corefile"), way, ending)
 	}()
-	r.loaded, err = measure(d.Process, d.Address, b.file, int(reloadFor.Seconds()))
+	r.loaded, err = measure(d.Process, d.Address, b.file, int(reloadFor.Seconds()), atFullSpeed)
 	close(ending)
 	<-ended
 	if err != nil {

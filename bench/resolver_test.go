@@ -75,7 +75,7 @@ func measureResolver(t *testing.T, p *peers.Peers, name, few string, many []stri
 	defer server.Stop()
 	var r resolved
 	var err error
-	if _, err = measure(server, resolverAddress, few, 1); err != nil { // fills the cache
+	if _, err = measure(server, resolverAddress, few, 1, atFullSpeed); err != nil { // fills the cache
 		t.Fatal(err)
 	}
 	if r.hit, err = measureBest(server, resolverAddress, few); err != nil {

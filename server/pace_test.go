@@ -16,9 +16,9 @@ func TestPace(t *testing.T) {
 		{"time to wait for each", []call{{1, true}, {1, true}, {1, true}, {1, true}, {1, true}}, nil},
 		{"many at once", []call{{8, false}, {32, false}, {9, false}, {8, false}}, nil},
 		{"many at once now and then", []call{{1, false}, {1, false}, {8, false}, {1, false}, {1, false}, {1, true}, {1, false}, {1, false}}, nil},
-		{"rests that bring many", []call{{1, false}, {1, false}, {1, false}, {6, false}, {12, false}, {31, false}}, []int{2, 3, 4, 5}},
-		{"one that brings few", []call{{1, false}, {1, false}, {1, false}, {6, false}, {5, false}, {6, false}, {1, true}, {9, false}}, []int{2, 3, 4, 5, 6, 7}},
-		{"several that bring few", []call{{1, false}, {1, false}, {1, false}, {6, false}, {5, false}, {1, true}, {9, true}, {1, false}}, []int{2, 3, 4}},
+		{"rests that bring many", []call{{1, false}, {1, false}, {1, false}, {12, false}, {7, false}, {31, false}}, []int{2, 3, 4, 5}},
+		{"one that brings few", []call{{1, false}, {1, false}, {1, false}, {12, false}, {5, false}, {12, false}, {1, true}, {13, false}}, []int{2, 3, 4, 5, 6, 7}},
+		{"several that bring few", []call{{1, false}, {1, false}, {1, false}, {12, false}, {11, false}, {1, true}, {19, true}, {1, false}}, []int{2, 3, 4}},
 		{"no room for more", []call{{1, false}, {1, false}, {1, false}, {32, false}, {32, false}, {9, false}}, []int{2, 5}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
