@@ -4,6 +4,7 @@ package files
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -15,62 +16,112 @@ import (
 type Follower struct {
 	watcher *fsnotify.Watcher
 	paths   []string
+	names   map[string]bool // where something may happen that is about the files
 	changed func()
 	running sync.WaitGroup
 }
 
-// quiet is how long nothing more must happen to the files before they are read: who writes one may need several steps.
-const quiet = 50 * time.Millisecond
+const (
+	// quiet is how long nothing more must happen to the files before they are read: who writes one may need several steps.
+	quiet = 50 * time.Millisecond
+	// longest is how long that may take.
+	longest = time.Second
+)
 
 // Follow has changed be called, from a goroutine of its own, when something has happened to any of the files and they have
-// come to rest. It may have been something else in their folders: whoever wants to know reads them. The error is that of a
-// kernel that has no more watches to give.
+// come to rest: they may be as they were. The error is that of a kernel that has no more watches to give, or of a process
+// whose working directory is gone.
 func Follow(paths []string, changed func()) (*Follower, error) {
-	watcher, err := fsnotify.NewWatcher()
-	if err != nil {
+	f := &Follower{changed: changed}
+	for _, path := range paths {
+		full, err := filepath.Abs(path)
+		if err != nil {
+			return nil, fmt.Errorf("follow changes of %s: %w", path, err)
+		}
+		f.paths = append(f.paths, full)
+	}
+	var err error
+	if f.watcher, err = fsnotify.NewWatcher(); err != nil {
 		return nil, fmt.Errorf("follow changes of %s: %w", paths[0], err)
 	}
-	f := &Follower{watcher: watcher, paths: paths, changed: changed}
 	f.add()
 	f.running.Go(f.run)
 	return f, nil
 }
 
-// add watches the files and their folders, by the names that are known of them and by those that links lead to: a file that
-// is mounted alone tells of changes only itself, one that is replaced only its folder. What is watched already, or cannot be,
-// does not matter.
+// add watches the files and what leads to them. A file that is mounted alone tells of changes only itself, one that is
+// replaced, or a link, only its folder. What is watched already, or cannot be, does not matter.
 func (f *Follower) add() {
+	f.names = map[string]bool{}
 	for _, path := range f.paths {
-		names := []string{path}
-		if real, err := filepath.EvalSymlinks(path); err == nil && real != path {
-			names = append(names, real)
-		}
-		for _, name := range names {
+		for _, name := range trail(path) {
+			f.names[name] = true
 			_ = f.watcher.Add(filepath.Dir(name))
-			_ = f.watcher.Add(name)
 		}
+		_ = f.watcher.Add(path)
 	}
 }
 
-// run tells of changes until the watcher is closed. Any event may be about any of the files.
+// mostLinks is how many links the kernel follows on the way to a file (path_resolution(7)).
+const mostLinks = 40
+
+// trail is the path of a file and all names that it leads to: the links on the way, one after the other, and the file itself.
+func trail(path string) []string {
+	names := []string{path}
+	for range mostLinks {
+		link, target, rest := firstLink(path)
+		if link == "" {
+			break
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(link), target)
+		}
+		path = filepath.Join(target, rest)
+		names = append(names, link, path)
+	}
+	return names
+}
+
+// firstLink finds the first part of an absolute path that is a link, where it leads to, and what follows it in the path.
+func firstLink(path string) (link, target, rest string) {
+	for end := 1; end <= len(path); end++ {
+		if end < len(path) && path[end] != filepath.Separator {
+			continue
+		}
+		if target, err := os.Readlink(path[:end]); err == nil {
+			return path[:end], target, path[end:]
+		}
+	}
+	return "", "", ""
+}
+
+// run tells of changes until the watcher is closed.
 func (f *Follower) run() {
+	var first time.Time // event that changed has not been called for
 	var settled <-chan time.Time
 	for {
 		select {
-		case _, ok := <-f.watcher.Events:
+		case event, ok := <-f.watcher.Events:
 			if !ok {
 				return
 			}
-			settled = time.After(quiet)
+			if !f.names[event.Name] { // a neighbour
+				continue
+			}
 		case _, ok := <-f.watcher.Errors: // events were lost
 			if !ok {
 				return
 			}
-			settled = time.After(quiet)
 		case <-settled:
-			settled = nil
+			first, settled = time.Time{}, nil
 			f.add()
 			f.changed()
+			continue
+		}
+		if now := time.Now(); settled == nil {
+			first, settled = now, time.After(quiet)
+		} else {
+			settled = time.After(min(quiet, longest-now.Sub(first)))
 		}
 	}
 }

@@ -4,6 +4,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
 )
 
 // The kernel tells of a file's changes, however it is written.
@@ -38,21 +41,88 @@ func TestFollow(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "config.conf")
 			c.make(t, path)
-			told := make(chan struct{}, 1)
-			f, err := Follow([]string{path}, func() {
-				select {
-				case told <- struct{}{}:
-				default: // it has been said
-				}
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			_, told := follow(t, path)
 			c.changes(t, path)
 			<-told
-			f.Close()
 		})
 	}
+}
+
+// A relative name is followed too, and to where each link on the way leads.
+func TestFollowTrail(t *testing.T) {
+	folder := t.TempDir()
+	t.Chdir(folder)
+	for _, at := range []string{"one", "two"} {
+		if err := os.MkdirAll(filepath.Join(at, "below"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(at, "below", "config.conf"))
+	}
+	link(t, "one", "current")
+	link(t, filepath.Join(folder, "current", "below"), "below")
+	_, told := follow(t, filepath.Join("below", "config.conf"))
+	link(t, "two", "next")
+	if err := os.Rename("next", "current"); err != nil {
+		t.Fatal(err)
+	}
+	<-told
+	write(t, filepath.Join("two", "below", "config.conf"))
+	<-told
+}
+
+// What happens to others in the same folder is nobody's business.
+func TestFollowNeighbour(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.conf")
+	write(t, path)
+	_, told := follow(t, path)
+	write(t, path+".log")
+	select {
+	case <-told:
+		t.Error("a change of a neighbour was told of")
+	case <-time.After(4 * quiet):
+	}
+	write(t, path)
+	<-told
+}
+
+// A file that never comes to rest is told of all the same.
+func TestFollowRestless(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.conf")
+	write(t, path)
+	f, told := follow(t, path)
+	for {
+		select {
+		case <-told:
+			return
+		case f.watcher.Events <- fsnotify.Event{Name: path, Op: fsnotify.Write}:
+		}
+	}
+}
+
+func TestTrailLoop(t *testing.T) {
+	folder := t.TempDir()
+	link(t, "b", filepath.Join(folder, "a"))
+	link(t, "a", filepath.Join(folder, "b"))
+	if got := len(trail(filepath.Join(folder, "a", "config.conf"))); got > 1+2*mostLinks {
+		t.Errorf("%d names", got)
+	}
+}
+
+// follow follows a file until the test ends, and says when it was told of.
+func follow(t *testing.T, path string) (*Follower, <-chan struct{}) {
+	t.Helper()
+	told := make(chan struct{}, 1)
+	f, err := Follow([]string{path}, func() {
+		select {
+		case told <- struct{}{}:
+		default: // it has been said
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.Close)
+	return f, told
 }
 
 // revise makes a ConfigMap's folder lead to a new version of it, as the kubelet does.
