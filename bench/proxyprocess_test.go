@@ -59,8 +59,9 @@ func startCompanion(ctx context.Context, program string, v *node, p *peers.Peers
 		return nil, err
 	}
 	access = []byte(strings.ReplaceAll(string(access), "127.0.0.1", apiAddress))
-	kubeconfig, config := filepath.Join(lab.Folder(), v.name+".kubeconfig"), filepath.Join(lab.Folder(), v.name+".yaml")
-	err = errors.Join(os.WriteFile(kubeconfig, access, 0o600), os.WriteFile(config, fmt.Appendf(nil, proxyConfig, kubeconfig, v.name), 0o644))
+	folder := filepath.Join(lab.Folder(), v.name) // of its own, as that of a ConfigMap is: others write into the lab's
+	kubeconfig, config := filepath.Join(folder, "kubeconfig"), filepath.Join(folder, "config.conf")
+	err = errors.Join(os.Mkdir(folder, 0o755), os.WriteFile(kubeconfig, access, 0o600), os.WriteFile(config, fmt.Appendf(nil, proxyConfig, kubeconfig, v.name), 0o644))
 	if err != nil {
 		return nil, err
 	}

@@ -82,7 +82,9 @@ func act(c *config.Command, out io.Writer) error {
 		return err
 	}
 	defer func() { _ = flows.Close() }()
-	tuneMemory()
+	if collectorIsOurs() {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	return serve(ctx, c, node{tables{k}, flows, removeKubeProxy, "/"}, out)
@@ -112,14 +114,4 @@ func initOnly(c *config.Command, out, messages io.Writer) int {
 		return exitError
 	}
 	return exitOK
-}
-
-// gcPercent has the collector run before garbage is as much as what lives: the proxy is on every node of the cluster, and
-// has little to do.
-const gcPercent = 50
-
-func tuneMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 }

@@ -185,10 +185,6 @@ func lacking(err error) string {
 	return "waypost-proxy needs the capability NET_ADMIN, and a kernel with nf_tables"
 }
 
-// ballastSize lets half as much garbage wait, in bytes, while a cluster is listed: what lives is little at first, and the
-// collector would run for every few megabytes. Nobody writes to the ballast, so it is memory in name only.
-const ballastSize = 64 << 20
-
 // begun gives back the memory that it took to begin: from now on there is little to do.
 func (p *process) begun() {
 	p.ballast = nil
@@ -196,13 +192,21 @@ func (p *process) begun() {
 	close(p.routed)
 }
 
+// awaitRoutes waits until there are routes; it reports false where ctx ends before.
+func (p *process) awaitRoutes(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-p.routed:
+		return true
+	}
+}
+
 // succeed takes away what kube-proxy has left behind, once there are routes in its place. Routes work beside it, if not all
 // connections go by them.
 func (p *process) succeed(ctx context.Context) {
-	select {
-	case <-ctx.Done():
+	if !p.awaitRoutes(ctx) {
 		return
-	case <-p.routed:
 	}
 	removed, err := p.kernel.removeKubeProxy()
 	if len(removed) > 0 {
@@ -241,6 +245,15 @@ func (p *process) live(ctx context.Context, source cluster.Source) error {
 		sink = probing{p.keeper, p.plan, p.prober}
 		parts.Go(func() { p.probe(ctx) })
 	}
+	if collectorIsOurs() {
+		r := newResting(sink)
+		sink = r
+		parts.Go(func() {
+			if p.awaitRoutes(ctx) {
+				r.run(ctx)
+			}
+		})
+	}
 	parts.Go(func() { source.Run(ctx, sink) })
 	if c := p.command; c.ConfigFile != "" {
 		parts.Go(func() { cancel(whenChanged(ctx, c.ConfigFile, c.ConfigText, p.log)) })
@@ -255,11 +268,8 @@ func (p *process) live(ctx context.Context, source cluster.Source) error {
 
 // probe asks the cluster's DNS servers, once there are routes: those that are there by then are used until they fall silent.
 func (p *process) probe(ctx context.Context) {
-	select {
-	case <-ctx.Done():
-	case <-p.routed:
-	}
-	p.prober.Run(ctx)
+	p.awaitRoutes(ctx)
+	p.prober.Run(ctx) // and where ctx has ended, only to close what is open
 }
 
 // probing is a keeper of whose changes a prober hears too, where it may be to ask others.
