@@ -14,12 +14,10 @@ import (
 // flight is one question on its way to one server after the other, and who waits for it. The servers' goroutines move it
 // on; one at a time has it. It is used again for another question: when it has ended, no server has it any more.
 type flight struct {
+	relay.Flight[waiter]
 	forward  *Forward
-	key      string
 	question upstream.Question
 	over     message.Transport
-	waiters  []waiter // guarded by Forward.mu
-	first    [1]waiter
 
 	servers   []*upstream.Server // in the order in which to ask them
 	next      int
@@ -34,21 +32,18 @@ type flight struct {
 // patience is how long servers are asked for one question.
 const patience = 5 * time.Second
 
-// flight returns one that is free, or a new one, for a query that waits.
-func (f *Forward) flight(key []byte, w waiter, over message.Transport) *flight {
+// flight returns one that is free, or a new one.
+func (f *Forward) flight(over message.Transport) *flight {
 	fl, ok := f.landed.Get().(*flight)
 	if !ok {
 		fl = new(flight)
 	}
-	*fl = flight{forward: f, key: string(key), over: over}
-	fl.first[0] = w
-	fl.waiters = fl.first[:]
+	fl.forward, fl.over = f, over
 	return fl
 }
 
-// begin asks the first server.
-func (fl *flight) begin() {
-	w := fl.first[0]
+// begin asks the first server what a query wants to know.
+func (fl *flight) begin(w waiter) {
 	fl.question.Set(w.q, w.r.Shuffle)
 	fl.servers = relay.Order(fl.forward.options.Policy, &fl.forward.turn, fl.forward.servers.all())
 	fl.deadline = time.Now().Add(patience)
@@ -157,7 +152,7 @@ func (fl *flight) another() bool {
 
 // end tells all who wait.
 func (fl *flight) end(reply *message.Packed, err error) {
-	for _, w := range fl.forward.land(fl) {
+	for _, w := range fl.forward.flights.Land(&fl.Flight) {
 		if err != nil {
 			fl.forward.miss(w, err)
 		} else {

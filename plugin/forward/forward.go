@@ -30,9 +30,8 @@ type Forward struct {
 	turn       atomic.Uint32 // of RoundRobin
 	concurrent atomic.Int64
 
-	mu      sync.Mutex
-	flights map[string]*flight // by what is asked
-	landed  sync.Pool          // of *flight
+	flights relay.Flights[waiter]
+	landed  sync.Pool // of *flight
 }
 
 // New makes the step of one line of forward. followed says that there is another one behind it in the same block.
@@ -42,7 +41,7 @@ func New(o Options, followed bool, e env.Env) (*Forward, error) {
 		return nil, err
 	}
 	f := &Forward{
-		options: o, followed: followed, metrics: m, log: e.Log, flights: make(map[string]*flight),
+		options: o, followed: followed, metrics: m, log: e.Log,
 		limit: fmt.Errorf("concurrent queries exceeded maximum %d", o.MaxConcurrent),
 	}
 	if f.reach, err = relay.NewReach(o.From, o.Except); err != nil {
@@ -102,24 +101,12 @@ type waiter struct {
 func (f *Forward) join(w waiter, over message.Transport) {
 	var space [512]byte
 	key := relay.AppendKey(space[:0], w.q, over)
-	f.mu.Lock()
-	if there := f.flights[string(key)]; there != nil {
-		there.waiters = append(there.waiters, w)
-		f.mu.Unlock()
+	fl := f.flight(over)
+	if !f.flights.Join(&fl.Flight, key, w) {
+		f.landed.Put(fl)
 		return
 	}
-	fl := f.flight(key, w, over)
-	f.flights[fl.key] = fl
-	f.mu.Unlock()
-	fl.begin()
-}
-
-// land takes a flight off the list, and returns who has waited for it.
-func (f *Forward) land(fl *flight) []waiter {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.flights, fl.key)
-	return fl.waiters
+	fl.begin(w)
 }
 
 // give makes a server's reply the reply to a query, or lets that go on to the next forward, or asks again over TCP.

@@ -37,7 +37,7 @@ func TestMerge(t *testing.T) {
 	if n := asked.Load(); n != 1 {
 		t.Errorf("%d questions", n)
 	}
-	if n := len(b.steps[0].flights); n != 0 {
+	if n := b.steps[0].flights.Len(); n != 0 {
 		t.Errorf("%d flights are left", n)
 	}
 }

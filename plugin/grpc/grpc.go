@@ -8,7 +8,6 @@ package grpc
 import (
 	"context"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,9 +26,7 @@ type GRPC struct {
 	metrics  *metrics
 	servers  []*server
 	turn     atomic.Uint32 // of relay.RoundRobin
-
-	mu      sync.Mutex
-	flights map[string]*flight // by what is asked
+	flights  relay.Flights[waiter]
 }
 
 const (
@@ -43,7 +40,7 @@ func New(o Options, followed bool, e env.Env) (*GRPC, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &GRPC{options: o, followed: followed, metrics: m, flights: make(map[string]*flight)}
+	g := &GRPC{options: o, followed: followed, metrics: m}
 	if g.reach, err = relay.NewReach(o.From, o.Except); err != nil {
 		return nil, fmt.Errorf("grpc: %w", err)
 	}
@@ -89,24 +86,17 @@ func (g *GRPC) Serve(q *message.Query, r *message.Reply) message.Verdict {
 func (g *GRPC) Wait(q *message.Query, r *message.Reply, resume func(message.Verdict)) {
 	var space [512]byte
 	key := relay.AppendKey(space[:0], q, message.TCP)
-	w := waiter{q: q, r: r, resume: resume}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if there := g.flights[string(key)]; there != nil {
-		there.waiters = append(there.waiters, w)
-		return
+	f := new(flight)
+	if g.flights.Join(&f.Flight, key, waiter{q: q, r: r, resume: resume}) {
+		f.question.Set(q, r.Shuffle)
+		go g.fly(f)
 	}
-	f := &flight{key: string(key), waiters: []waiter{w}}
-	f.question.Set(q, r.Shuffle)
-	g.flights[f.key] = f
-	go g.fly(f)
 }
 
 // flight is one question on its way to one server after the other, and who waits for it.
 type flight struct {
-	key      string
+	relay.Flight[waiter]
 	question upstream.Question
-	waiters  []waiter // guarded by GRPC.mu
 }
 
 // waiter is a query that waits for a flight.
@@ -119,10 +109,7 @@ type waiter struct {
 // fly asks the question and tells all who wait.
 func (g *GRPC) fly(f *flight) {
 	a := g.ask(&f.question)
-	g.mu.Lock()
-	delete(g.flights, f.key)
-	g.mu.Unlock()
-	for _, w := range f.waiters {
+	for _, w := range g.flights.Land(&f.Flight) {
 		w.resume(g.give(w, &a))
 	}
 }

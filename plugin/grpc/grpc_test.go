@@ -351,10 +351,8 @@ func TestSilence(t *testing.T) {
 	if took := time.Since(began); took < patience || took > 2*patience {
 		t.Errorf("it took %s", took)
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.flights) != 0 {
-		t.Errorf("%d flights are left", len(b.flights))
+	if n := b.flights.Len(); n != 0 {
+		t.Errorf("%d flights are left", n)
 	}
 }
 
