@@ -1,6 +1,7 @@
 package server
 
 import (
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -14,10 +15,20 @@ import (
 // the next datagram, which is dearer still. Otherwise it tries a rest now and then, and only where it is busy: a loop that
 // finds its socket empty rests by itself, and one that gets many at once has no need to.
 type pace struct {
-	few    int  // calls in a row that found some datagrams, but few
-	rested bool // before the last call
-	pays   int  // rests that may still bring few before they are thought to bring few for good
+	few   int  // calls in a row that found some datagrams, but few
+	last  rest // before the last call
+	yield bool // the next rest is for others
+	pays  int  // rests that may still bring few before they are thought to bring few for good
 }
+
+// rest is what a loop does before it receives more.
+type rest uint8
+
+const (
+	none  rest = iota
+	doze       // keeps the processor that Go has given to it
+	yield      // lets other goroutines have it, and Go's scheduler hear of what they wait for
+)
 
 const (
 	fewDatagrams = batchLen / 4
@@ -26,33 +37,54 @@ const (
 	vainRests    = 2
 )
 
-// rest reports whether to rest before more datagrams are received, when the last call has received n. waited says that there
-// were none at first.
-func (p *pace) rest(n int, waited bool) bool {
-	if p.rested {
+// after tells how to rest when the last call has received n datagrams. waited says that there were none at first.
+func (p *pace) after(n int, waited bool) rest {
+	if p.last != none {
 		if n >= manyInRest && !waited {
 			p.pays = vainRests
 		} else if p.pays > 0 {
 			p.pays--
 		}
 	}
+	rests := false
 	switch {
 	case p.pays > 0:
-		p.few, p.rested = 0, n < batchLen
+		p.few, rests = 0, n < batchLen
 	case waited || n >= fewDatagrams:
-		p.few, p.rested = 0, false
+		p.few = 0
 	default:
 		p.few = (p.few + 1) % fewInARow
-		p.rested = p.few == 0
+		rests = p.few == 0
 	}
-	return p.rested
+	switch {
+	case !rests:
+		p.last = none
+	case p.yield:
+		p.last, p.yield = yield, false
+	default:
+		p.last, p.yield = doze, true
+	}
+	return p.last
 }
 
-// restTime is in nanoseconds. The kernel adds its timer slack, another 0.05 ms.
-const restTime = 60_000
+// To doze, the loop asks the kernel, for the reason that receiveNow has. It never has to wait for datagrams then, and if it did
+// only that, whoever answers over TCP or hears from other servers would have to wait for Go to take the processor away, which
+// it does after 10 ms. To yield takes more processor time, the more datagrams come meanwhile: with each, the scheduler looks
+// what there is to do. So rests are of one kind and the other in turn.
+//
+// The kernel adds its timer slack of 0.05 ms to the first, and the scheduler the time to the next datagram to the second.
+const (
+	dozeTime  = 60 * time.Microsecond
+	yieldTime = 30 * time.Microsecond
+)
 
-// doze rests. It does not give the processor to other goroutines, for the reason that receiveNow has.
-func doze() {
-	time := unix.Timespec{Nsec: restTime}
-	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&time)), 0, 0)
+// take takes a rest.
+func (r rest) take() {
+	switch r {
+	case doze:
+		t := unix.Timespec{Nsec: int64(dozeTime)}
+		_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&t)), 0, 0)
+	case yield:
+		time.Sleep(yieldTime)
+	}
 }

@@ -25,8 +25,12 @@ func TestPace(t *testing.T) {
 			var p pace
 			rests := 0
 			for i, call := range c.calls {
-				if !p.rest(call.n, call.waited) {
+				kind := p.after(call.n, call.waited)
+				if kind == none {
 					continue
+				}
+				if want := []rest{doze, yield}[rests%2]; kind != want {
+					t.Errorf("rest %d is of kind %d, want %d", rests, kind, want)
 				}
 				if rests == len(c.rests) || c.rests[rests] != i {
 					t.Errorf("a rest after call %d", i)

@@ -89,9 +89,7 @@ func (l *udpLoop) run() {
 		}
 		received, waited := l.in.count, l.in.waited
 		l.answer()
-		if l.pace.rest(received, waited) {
-			doze()
-		}
+		l.pace.after(received, waited).take()
 	}
 	<-l.server.closing
 	l.drain()
