@@ -28,7 +28,7 @@ const (
 	patience         = 10 * time.Second // until a change counts as lost
 )
 
-// latencies are how long changes took from the start of their write, sorted.
+// latencies are how long things took, sorted: changes from the start of their write, queries until their answer.
 type latencies []time.Duration
 
 func (l latencies) at(quantile float64) time.Duration {

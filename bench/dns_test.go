@@ -40,6 +40,7 @@ type figures struct {
 	relist        int64         // the most while all is listed again
 	load          loaded
 	quiet         []loaded      // at quietRates
+	beside        latencies     // of queries over TCP, beside the load
 	answer, worst time.Duration // of changes: half and 99 of 100 of them
 	lost          int
 }
@@ -143,6 +144,9 @@ func (b *bench) alone(name string) {
 	if f.quiet, err = measureQuiet(d.Process, d.Address, b.file); err != nil {
 		b.t.Fatal(err)
 	}
+	if f.beside, err = measureBeside(b.t.Context(), d.Process, d.Address, b.file); err != nil {
+		b.t.Fatal(err)
+	}
 	f.relist = b.relist(d, api)
 	d.Stop()
 	api.Stop()
@@ -225,6 +229,7 @@ func table(floor loaded, write latencies, coredns, waypost *figures) string {
 		fmt.Fprintf(&out, "| %s | "+format+" | "+format+" | %.2f | %s | %s |\n", name, a, b, b/a, bar, beside)
 	}
 	const mb = 1e6
+	millis := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	row("CPU per query", "%.2f us", coredns.load.micros, waypost.load.micros, "<= 4 us", fmt.Sprintf("%.2f us for a loop that looks nothing up", floor.micros))
 	row("queries per second, one core", "%.0f", coredns.load.perSecond, waypost.load.perSecond, "",
 		fmt.Sprintf("%.0f for that loop; lost %d, %d, %d", floor.perSecond, coredns.load.lost, waypost.load.lost, floor.lost))
@@ -232,13 +237,14 @@ func table(floor loaded, write latencies, coredns, waypost *figures) string {
 		a, b := coredns.quiet[i], waypost.quiet[i]
 		row(fmt.Sprintf("CPU per query at %d a second", rate), "%.2f us", a.micros, b.micros, "", fmt.Sprintf("mean latency %.0f us and %.0f us", a.latency, b.latency))
 	}
+	row("TCP beside the full load, p50", "%.2f ms", millis(coredns.beside.at(0.5)), millis(waypost.beside.at(0.5)), "", "one connection, one query at a time")
+	row("the same, p99", "%.2f ms", millis(coredns.beside.at(0.99)), millis(waypost.beside.at(0.99)), "", "")
 	row("memory after the start", "%.0f MB", float64(coredns.idle)/mb, float64(waypost.idle)/mb, "<= 80 MB",
 		fmt.Sprintf("at most %.0f MB and %.0f MB until then", float64(coredns.most)/mb, float64(waypost.most)/mb))
 	row("memory under load", "%.0f MB", float64(coredns.load.memory)/mb, float64(waypost.load.memory)/mb, "<= 80 MB", "")
 	row("most memory while listing again", "%.0f MB", float64(coredns.relist)/mb, float64(waypost.relist)/mb, "<= 1.25 x",
 		fmt.Sprintf("%.2f x and %.2f x of that under load", float64(coredns.relist)/float64(coredns.load.memory), float64(waypost.relist)/float64(waypost.load.memory)))
 	row("start to first right answer", "%.2f s", coredns.start.Seconds(), waypost.start.Seconds(), "<= 1 s", fmt.Sprintf("the best of %d", starts))
-	millis := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	row("API write to changed answer, p50", "%.2f ms", millis(coredns.answer), millis(waypost.answer), "<= CoreDNS", fmt.Sprintf("the write alone %.2f ms", millis(write.at(0.5))))
 	row("the same, p99", "%.2f ms", millis(coredns.worst), millis(waypost.worst), "<= CoreDNS", fmt.Sprintf("the write alone %.2f ms", millis(write.at(0.99))))
 	fmt.Fprintf(&out, "| changes that were never answered, of %d | %d | %d | | 0 | |\n", len(write), coredns.lost, waypost.lost)

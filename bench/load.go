@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -8,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -121,6 +123,40 @@ func measureQuiet(p *lab.Process, server netip.AddrPort, file string) ([]loaded,
 		}
 	}
 	return best, nil
+}
+
+// besideSeconds is how long queries are sent over TCP beside a load.
+const besideSeconds = 4
+
+// measureBeside is how long queries over TCP take, one after the other, while the server has as many over UDP as it takes.
+func measureBeside(ctx context.Context, p *lab.Process, server netip.AddrPort, file string) (latencies, error) {
+	client := dns.Client{Net: "tcp", Timeout: time.Minute}
+	conn, err := client.DialContext(ctx, server.String())
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := measure(p, server, file, besideSeconds, atFullSpeed)
+		ended <- err
+	}()
+	var took latencies
+	pace := time.NewTicker(3 * time.Millisecond)
+	defer pace.Stop()
+	for {
+		select {
+		case err := <-ended:
+			slices.Sort(took)
+			return took, err
+		case <-pace.C:
+		}
+		_, rtt, err := client.ExchangeWithConnContext(ctx, new(dns.Msg).SetQuestion(fqdn(5), dns.TypeA), conn)
+		if err != nil {
+			return nil, fmt.Errorf("ask %s over TCP beside a load: %w", p.Name, err)
+		}
+		took = append(took, rtt)
+	}
 }
 
 // atFullSpeed is the rate of as many questions as a server takes.
