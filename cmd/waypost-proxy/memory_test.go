@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"runtime/debug"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,14 +22,16 @@ func TestResting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		rests, calls := false, 0
+		var rests atomic.Bool
+		var calls atomic.Int32
 		r := newResting(deafSink{})
-		r.rest, r.work = func() { rests, calls = true, calls+1 }, func() { rests, calls = false, calls+1 }
+		set := func(to bool) { rests.Store(to); calls.Add(1) }
+		r.rest, r.work = func() { set(true) }, func() { set(false) }
 		go r.run(ctx)
-		expect := func(when string, wantRests bool, wantCalls int) {
+		expect := func(when string, wantRests bool, wantCalls int32) {
 			t.Helper()
-			if synctest.Wait(); rests != wantRests || calls != wantCalls {
-				t.Errorf("%s: rests %t after %d settings, want %t after %d", when, rests, calls, wantRests, wantCalls)
+			if synctest.Wait(); rests.Load() != wantRests || calls.Load() != wantCalls {
+				t.Errorf("%s: rests %t after %d settings, want %t after %d", when, rests.Load(), calls.Load(), wantRests, wantCalls)
 			}
 		}
 		for range 10 {
