@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +20,7 @@ type routing struct {
 	children         int64         // the most memory of a program that it started
 	idle             time.Duration // of processor time in a minute in which nothing changes
 	changes          following
-	few, many, plain flow // connections beside 10 Services and beside all, and to a Pod's own address
+	few, many, plain *flow // connections beside 10 Services and beside all, and to a Pod's own address
 }
 
 // The changes of one endpoint that each proxy is to follow. kube-proxy takes some 10 s for one.
@@ -47,11 +46,19 @@ func TestProxy(t *testing.T) {
 		figures[name].few = few[name]
 	}
 	// The routes are still there.
-	for range rounds {
-		for name, f := range figures {
-			f.many = f.many.better(b.flow(nodes[name], sample(1000, usual.services)))
-			f.plain = f.plain.better(b.flow(nodes[name], usual.pods(1000)))
-		}
+	type measured struct {
+		program string
+		plain   bool
+	}
+	ways := map[measured]way{}
+	for name, v := range nodes {
+		ways[measured{name, false}] = way{v, sample(1000, usual.services)}
+		ways[measured{name, true}] = way{v, usual.pods(1000)}
+	}
+	all, err := flows(ways)
+	b.must(err)
+	for name, f := range figures {
+		f.many, f.plain = all[measured{name, false}], all[measured{name, true}]
 	}
 	t.Log(routingTable(usual, floors, figures["kube-proxy"], figures["waypost-proxy"]))
 }
@@ -65,7 +72,9 @@ func TestProxyLarge(t *testing.T) {
 		t.Fatal(err)
 	}
 	f, v := b.alone("waypost-proxy", large, manyChanges)
-	f.many = b.flow(v, sample(1000, large.services))
+	all, err := flows(map[string]way{"": {v, sample(1000, large.services)}})
+	b.must(err)
+	f.many = all[""]
 	t.Log(largeTable(floors, f))
 }
 
@@ -185,32 +194,18 @@ func (b *proxyBench) idle(c *companion) time.Duration {
 }
 
 // beside10 are connections through the proxies while there are ten Services only.
-func (b *proxyBench) beside10(programs ...string) map[string]flow {
+func (b *proxyBench) beside10(programs ...string) map[string]*flow {
 	b.t.Helper()
-	nodes := map[string]*node{}
+	ways := map[string]way{}
 	for _, program := range programs {
 		c := b.start(program)
 		b.settled(c, small)
 		c.process.Stop()
-		nodes[program] = c.node
+		ways[program] = way{c.node, sample(small.services, small.services)}
 	}
-	best := map[string]flow{}
-	for range rounds {
-		for program, v := range nodes {
-			best[program] = best[program].better(b.flow(v, sample(small.services, small.services)))
-		}
-	}
-	return best
-}
-
-// rounds is how often each way is measured, in turn.
-const rounds = 20
-
-func (b *proxyBench) flow(v *node, targets []netip.AddrPort) flow {
-	b.t.Helper()
-	f, err := v.measureFlow(targets)
+	all, err := flows(ways)
 	b.must(err)
-	return f
+	return all
 }
 
 // routingTable prints the figures as they are reported.
@@ -234,13 +229,13 @@ func routingTable(s size, floor floors, old, own *routing) string {
 	row("memory at the start", mega(old.atStart), mega(own.atStart), "<= 120 MB", fmt.Sprintf("at most %s and %s until then", mega(old.most), mega(own.most)))
 	row("memory after the changes", mega(old.after), mega(own.after), "<= 120 MB", fmt.Sprintf("and of programs that it runs %s and %s", mega(old.children), mega(own.children)))
 	row("processor time of an idle minute", round(old.idle), round(own.idle), "none", "")
-	row("connections a second, 10 Services", perSecond(old.few), perSecond(own.few), ">= kube-proxy's", "")
-	row("connections a second, all Services", perSecond(old.many), perSecond(own.many), ">= kube-proxy's, flat",
-		fmt.Sprintf("%s without a Service", perSecond(own.plain)))
-	row("time to first byte, 10 Services, p50", round(old.few.byte1), round(own.few.byte1), "<= kube-proxy's", "")
-	row("time to first byte, all Services, p50", round(old.many.byte1), round(own.many.byte1), "<= kube-proxy's, flat",
-		fmt.Sprintf("%s without a Service", round(own.plain.byte1)))
-	row("the same, p99", round(old.many.p99), round(own.many.p99), "", fmt.Sprintf("%s without a Service", round(own.plain.p99)))
+	row("connections a second, 10 Services", old.few.perSecond(), own.few.perSecond(), ">= kube-proxy's", "")
+	row("connections a second, all Services", old.many.perSecond(), own.many.perSecond(), ">= kube-proxy's, flat",
+		fmt.Sprintf("%s without a Service", own.plain.perSecond()))
+	row("time to first byte, 10 Services, p50", round(old.few.byte1.at(0.5)), round(own.few.byte1.at(0.5)), "<= kube-proxy's", "")
+	row("time to first byte, all Services, p50", round(old.many.byte1.at(0.5)), round(own.many.byte1.at(0.5)), "<= kube-proxy's, flat",
+		fmt.Sprintf("%s without a Service", round(own.plain.byte1.at(0.5))))
+	row("the same, p99", round(old.many.byte1.at(0.99)), round(own.many.byte1.at(0.99)), "", fmt.Sprintf("%s without a Service", round(own.plain.byte1.at(0.99))))
 	return out.String()
 }
 
@@ -260,8 +255,8 @@ func largeTable(floor floors, own *routing) string {
 	row("memory at the start", mega(own.atStart), "", fmt.Sprintf("at most %s until then", mega(own.most)))
 	row("memory after the changes", mega(own.after), "", "")
 	row("processor time of an idle minute", round(own.idle), "none", "")
-	row("connections a second", perSecond(own.many), "", "")
-	row("time to first byte, p50", round(own.many.byte1), "", "")
+	row("connections a second", own.many.perSecond(), "", "")
+	row("time to first byte, p50", round(own.many.byte1.at(0.5)), "", "")
 	return out.String()
 }
 
@@ -271,8 +266,6 @@ func beside99(f following) string {
 	return fmt.Sprintf("the write alone %s; best of %d rounds, the worst %s, the write alone %s", round(best.write.at(0.99)), len(f),
 		round(f.worst().kernel.at(0.99)), round(f.worst().write.at(0.99)))
 }
-
-func perSecond(f flow) string { return fmt.Sprintf("%.0f", f.perSecond) }
 
 func mega(bytes int64) string { return fmt.Sprintf("%.0f MB", float64(bytes)/1e6) }
 

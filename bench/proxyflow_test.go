@@ -9,53 +9,79 @@ import (
 	"time"
 )
 
-// flow is how new connections get through.
+// flow is how new connections get through, in all rounds together.
 type flow struct {
-	perSecond  float64       // with several clients at once
-	byte1, p99 time.Duration // from connect to the first byte, with one client: half and 99 of 100
+	byte1 latencies     // from connect to the first byte, with one client
+	count int           // connections with several clients at once
+	spent time.Duration // that they took
 }
 
-// connects and clients are how much is asked of a way.
+// A round is short and there are many, in turn for all ways: what else the machine does then meets all alike.
 const (
-	connects = 2500 // by the one client
+	rounds   = 200
+	connects = 250 // by the one client
 	clients  = 4
-	crowding = time.Second
+	crowding = 100 * time.Millisecond
 )
 
-// measureFlow connects from a node's client to one target after the other.
-func (v *node) measureFlow(targets []netip.AddrPort) (flow, error) {
-	var f flow
-	var all latencies
-	err := v.client.Do(func() error {
-		for i := range connects {
-			start := time.Now()
-			if _, err := talk(targets[i*7919%len(targets)], time.Second); err != nil {
-				return fmt.Errorf("connect to %s: %w", targets[i*7919%len(targets)], err)
+// flows measures each way in turn, round by round.
+func flows[K comparable](ways map[K]way) (map[K]*flow, error) {
+	all := map[K]*flow{}
+	for range rounds {
+		for name, w := range ways {
+			if all[name] == nil {
+				all[name] = &flow{}
 			}
-			all = append(all, time.Since(start))
+			if err := w.measure(all[name]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, f := range all {
+		slices.Sort(f.byte1)
+	}
+	return all, nil
+}
+
+// way is from a node's client to some addresses.
+type way struct {
+	node    *node
+	targets []netip.AddrPort
+}
+
+// target is where connection i goes.
+func (w way) target(i int) netip.AddrPort { return w.targets[i*7919%len(w.targets)] }
+
+// measure adds a round to f.
+func (w way) measure(f *flow) error {
+	from := len(f.byte1)
+	err := w.node.client.Do(func() error {
+		for i := from; i < from+connects; i++ {
+			start := time.Now()
+			if _, err := talk(w.target(i), time.Second); err != nil {
+				return fmt.Errorf("connect to %s: %w", w.target(i), err)
+			}
+			f.byte1 = append(f.byte1, time.Since(start))
 		}
 		return nil
 	})
 	if err != nil {
-		return f, err
+		return err
 	}
-	slices.Sort(all)
-	f.byte1, f.p99 = all.at(0.5), all.at(0.99)
-	f.perSecond, err = v.crowd(targets)
-	return f, err
+	return w.crowd(f)
 }
 
-// crowd has several clients connect at once and returns how many connections a second they had.
-func (v *node) crowd(targets []netip.AddrPort) (float64, error) {
+// crowd has several clients connect at once.
+func (w way) crowd(f *flow) error {
 	var group sync.WaitGroup
 	counts, failed := make([]int, clients), make([]error, clients)
 	start := time.Now()
 	for n := range clients {
 		group.Go(func() {
-			failed[n] = v.client.Do(func() error {
-				for i := n; time.Since(start) < crowding; i++ {
-					if _, err := talk(targets[i*7919%len(targets)], time.Second); err != nil {
-						return fmt.Errorf("connect to %s: %w", targets[i*7919%len(targets)], err)
+			failed[n] = w.node.client.Do(func() error {
+				for i := f.count + n; time.Since(start) < crowding; i++ {
+					if _, err := talk(w.target(i), time.Second); err != nil {
+						return fmt.Errorf("connect to %s: %w", w.target(i), err)
 					}
 					counts[n]++
 				}
@@ -64,17 +90,12 @@ func (v *node) crowd(targets []netip.AddrPort) (float64, error) {
 		})
 	}
 	group.Wait()
-	sum := 0
 	for _, n := range counts {
-		sum += n
+		f.count += n
 	}
-	return float64(sum) / time.Since(start).Seconds(), errors.Join(failed...)
+	f.spent += time.Since(start)
+	return errors.Join(failed...)
 }
 
-// better keeps the better of two measurements of one way: what else the machine does only ever harms.
-func (f flow) better(g flow) flow {
-	if f.perSecond == 0 {
-		return g
-	}
-	return flow{max(f.perSecond, g.perSecond), min(f.byte1, g.byte1), min(f.p99, g.p99)}
-}
+// perSecond is how many connections several clients had in a second.
+func (f *flow) perSecond() string { return fmt.Sprintf("%.0f", float64(f.count)/f.spent.Seconds()) }
