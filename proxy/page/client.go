@@ -37,6 +37,9 @@ func Routes(ctx context.Context, address string, q Query, visit func(*account.Se
 		return fmt.Errorf("ask waypost-proxy on %s for routes: %w; is it running here, with that --metrics-bind-address?", u.Host, err)
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusForbidden {
+		return fmt.Errorf("ask waypost-proxy on %s for routes: it tells only who asks on its own node: run this there", u.Host)
+	}
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("ask waypost-proxy on %s for routes: it answers %s; is it somebody else?", u.Host, resp.Status)
 	}

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 
 	"github.com/waypost/waypost/cluster"
 	"github.com/waypost/waypost/proxy/account"
@@ -30,7 +32,7 @@ type Options struct {
 }
 
 // Handler returns the handler of kube-proxy's paths /metrics, /healthz, /proxyMode, /configz and, where profiling is wanted,
-// /debug/pprof; and of our own, /routes.
+// /debug/pprof; and of our own, /routes, for who asks on the node itself.
 func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", o.Metrics)
@@ -40,7 +42,13 @@ func Handler(o Options) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]any{configGroup: o.Config}) // else the client is gone
 	})
-	mux.HandleFunc(routesPath, func(w http.ResponseWriter, r *http.Request) { serveRoutes(w, r, o.Plan) })
+	mux.HandleFunc(routesPath, func(w http.ResponseWriter, r *http.Request) {
+		if !fromThisNode(r) {
+			http.Error(w, "routes are told on the node only: run `waypost-proxy routes` there", http.StatusForbidden)
+			return
+		}
+		serveRoutes(w, r, o.Plan)
+	})
 	if o.Profiling {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
@@ -60,6 +68,20 @@ func text(body string) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		_, _ = io.WriteString(w, body) // else the client is gone
 	})
+}
+
+// fromThisNode reports whether a request's sender has an address of the machine: a loopback one, or the one that it has asked.
+// Metrics may be open to the network, and whoever reads those is not to be told of every Service of the cluster.
+func fromThisNode(r *http.Request) bool {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+	if from.Addr().Unmap().IsLoopback() {
+		return true
+	}
+	local, known := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	return known && local.AddrPort().Addr().Unmap() == from.Addr().Unmap()
 }
 
 // routesPath is where accounts of Services are: JSON, one Service a line. The parameters "namespace" and "name" narrow

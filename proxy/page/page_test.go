@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -71,6 +72,24 @@ func TestPaths(t *testing.T) {
 	}
 	if code, body := get(t, profiled+"/debug/pprof/cmdline"); code != 200 || !strings.Contains(body, "page.test") {
 		t.Errorf("/debug/pprof/cmdline: %d %q", code, body)
+	}
+}
+
+// Metrics may be open to the network; routes are told on the node only.
+func TestRoutesAreForTheNode(t *testing.T) {
+	h := Handler(Options{Metrics: text(""), Plan: services{}})
+	node := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 10249}
+	for from, want := range map[string]int{
+		"127.0.0.1:4000": 200, "[::1]:4000": 200, "[::ffff:127.0.0.1]:4000": 200, "192.0.2.1:4000": 200,
+		"192.0.2.2:4000": 403, "[2001:db8::1]:4000": 403, "@": 403,
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/routes", nil)
+		r.RemoteAddr = from
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, node)))
+		if w.Code != want {
+			t.Errorf("asked from %s: %d, want %d", from, w.Code, want)
+		}
 	}
 }
 
