@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/waypost/waypost/cluster"
 	"github.com/waypost/waypost/proxy"
 	"github.com/waypost/waypost/proxy/health"
@@ -52,6 +54,7 @@ type Keeper struct {
 	wake  chan struct{} // has a token where there may be something to do
 	retry *time.Timer
 
+	repairs *rate.Limiter // how often the kernel is put right
 	full    bool          // the whole kernel is to be gone through
 	pause   time.Duration // until the next try after a failure
 	trouble string        // the last failure, already logged
@@ -71,8 +74,18 @@ func New(o Options) *Keeper {
 	if o.RetryMax == 0 {
 		o.RetryMax = 30 * time.Second
 	}
-	return &Keeper{o: o, wake: make(chan struct{}, 1), retry: time.NewTimer(0), full: true, pause: o.RetryMin}
+	return &Keeper{
+		o: o, wake: make(chan struct{}, 1), retry: time.NewTimer(0), full: true, pause: o.RetryMin,
+		repairs: rate.NewLimiter(rate.Every(repairPace), repairBurst),
+	}
 }
+
+// The kernel is put right at once, but for somebody who changes it again and again: two proxies on a node would, without an end, have
+// each other read and write all of it.
+const (
+	repairBurst = 20
+	repairPace  = time.Second
+)
 
 // Apply implements cluster.Sink.
 func (k *Keeper) Apply(changes []cluster.Change) {
@@ -141,9 +154,8 @@ func (k *Keeper) step() {
 	received, touched := k.received, k.touched
 	k.received, k.touched = time.Time{}, ""
 	k.mu.Unlock()
-	if touched != "" {
-		k.full = true
-		k.o.Log.Warn(touched + "; putting it right")
+	if touched != "" && !k.repair(touched) {
+		touched = ""
 	}
 	c := k.o.Plan.Take()
 	if c == nil {
@@ -151,7 +163,9 @@ func (k *Keeper) step() {
 	}
 	k.tell(c)
 	if !k.full && c.Empty() {
+		k.o.Plan.Settled()
 		k.o.State.Updated()
+		k.o.Metrics.UpToDate(time.Now())
 		return
 	}
 	start := time.Now()
@@ -168,6 +182,22 @@ func (k *Keeper) step() {
 		return
 	}
 	k.applied(c, wanted, touched != "", start, received)
+}
+
+// repair has the whole kernel gone through, as somebody has touched it, or has that done later where it was often enough of late.
+func (k *Keeper) repair(touched string) bool {
+	if k.full || k.repairs.Allow() {
+		k.full = true
+		k.o.Log.Warn(touched + "; putting it right")
+		return true
+	}
+	k.mu.Lock()
+	if k.touched == "" {
+		k.touched = touched
+	}
+	k.mu.Unlock()
+	k.retry.Reset(repairPace)
+	return false
 }
 
 // tell passes on what is not for the kernel.
@@ -213,6 +243,7 @@ func (k *Keeper) failed(err error, c *proxy.Changes, received time.Time) {
 // applied says that the kernel has what was wanted.
 func (k *Keeper) applied(c *proxy.Changes, wanted *proxy.Wanted, repaired bool, start, received time.Time) {
 	now := time.Now()
+	k.o.Plan.Settled()
 	c.Triggered = append(k.overdue.Triggered, c.Triggered...)
 	k.o.Metrics.Applied(metrics.Applied{Changes: c, Full: k.full, Took: now.Sub(start), Received: received, Now: now})
 	k.o.State.Updated()

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -195,6 +196,31 @@ func (d *desk) expect(when, kernel, flows, log string) {
 	}
 }
 
+// expectCalls is expect of the kernel alone.
+func (d *desk) expectCalls(when, want string) {
+	d.t.Helper()
+	synctest.Wait()
+	if got := d.kernel.said(); got != want {
+		d.t.Errorf("%s: the kernel was told %q, want %q", when, got, want)
+	}
+}
+
+// gauge is the value of a metric in a scrape.
+func gauge(t *testing.T, text, name string) float64 {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, name+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(rest), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v
+		}
+	}
+	t.Fatalf("there is no %s", name)
+	return 0
+}
+
 func TestNothingIsTouchedBeforeAllIsKnown(t *testing.T) {
 	run(t, func(d *desk) {
 		d.services(2)
@@ -283,6 +309,68 @@ func TestRepair(t *testing.T) {
 		d.Touched("nft (pid 7) has flushed the table ip waypost")
 		time.Sleep(time.Second)
 		d.expect("once touched", "sync 2", "sync 2 after 0", "WARN nft (pid 7) has flushed the table ip waypost; putting it right")
+	})
+}
+
+// Two proxies on a node, each of which puts right what the other has put right, do not keep both busy.
+func TestRepairsOfAFight(t *testing.T) {
+	run(t, func(d *desk) {
+		d.services(2)
+		d.synced()
+		time.Sleep(time.Second)
+		d.kernel.said()
+		start := time.Now()
+		for time.Since(start) < 59*time.Second+500*time.Millisecond { // between two tries
+			d.Touched("somebody has changed it")
+			time.Sleep(time.Millisecond)
+		}
+		if n := strings.Count(d.kernel.said(), "sync 2"); n < 70 || n > 82 {
+			t.Errorf("it was put right %d times in a minute, not some 20 and once a second", n)
+		}
+		d.services(3)
+		time.Sleep(10 * time.Millisecond)
+		d.expectCalls("a change does not wait", "apply 1")
+		time.Sleep(2 * time.Second)
+		d.expectCalls("the last one is seen to", "sync 3")
+		time.Sleep(time.Minute)
+		d.Touched("somebody has changed it")
+		time.Sleep(10 * time.Millisecond)
+		d.expectCalls("after a minute of rest", "sync 3")
+	})
+}
+
+// Slices that belong to no route are changes, too, and no sign of a proxy that is behind.
+func TestNothingToDo(t *testing.T) {
+	run(t, func(d *desk) {
+		d.synced()
+		time.Sleep(time.Hour)
+		d.Apply([]cluster.Change{{New: &cluster.Slice{Namespace: "prod", Name: "x"}}})
+		time.Sleep(time.Second)
+		text := scrape(t, d.o.Metrics)
+		queued := gauge(t, text, `kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds{ip_family="IPv4"}`)
+		synced := gauge(t, text, `kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family="IPv4"}`)
+		if queued > synced {
+			t.Errorf("queued %f, synced %f", queued, synced)
+		}
+	})
+}
+
+// What the kernel refuses is pending, however often it was tried.
+func TestPendingWhileTheKernelRefuses(t *testing.T) {
+	run(t, func(d *desk) {
+		d.synced()
+		time.Sleep(time.Second)
+		d.kernel.set(errors.New("no"))
+		d.services(5)
+		time.Sleep(10 * time.Minute)
+		if text := scrape(t, d.o.Metrics); !strings.Contains(text, "kubeproxy_sync_proxy_rules_service_changes_pending 5\n") {
+			t.Errorf("the 5 changes are not pending:\n%s", text)
+		}
+		d.kernel.set(nil)
+		time.Sleep(time.Minute)
+		if text := scrape(t, d.o.Metrics); !strings.Contains(text, "kubeproxy_sync_proxy_rules_service_changes_pending 0\n") {
+			t.Errorf("the 5 changes are pending:\n%s", text)
+		}
 	})
 }
 

@@ -61,7 +61,7 @@ func New(p *plan.Plan, families []string) *Metrics {
 	m.sync = m.histogram("sync_proxy_rules_duration_seconds", "How long it took to bring changes into the kernel.", syncBuckets, family)
 	m.syncFull = m.histogram("sync_full_proxy_rules_duration_seconds", "The same, of those times when the whole kernel was gone through.", syncBuckets, family)
 	m.syncPartial = m.histogram("sync_partial_proxy_rules_duration_seconds", "The same, of those times when only changes were written.", syncBuckets, family)
-	m.lastSync = m.gauge("sync_proxy_rules_last_timestamp_seconds", "When changes were last brought into the kernel.", family)
+	m.lastSync = m.gauge("sync_proxy_rules_last_timestamp_seconds", "When the kernel last had all that was wanted, after a change.", family)
 	m.lastQueued = m.gauge("sync_proxy_rules_last_queued_timestamp_seconds", "When a change was last there to be brought into the kernel.", family)
 	m.programming = m.histogram("network_programming_duration_seconds", "From the change of a Pod or Service, as EndpointSlices tell its time, to the kernel.", programmingBuckets, family)
 	m.syncFailures = m.counter("sync_proxy_rules_nftables_sync_failures_total", "How often bringing changes into the kernel failed.", family)
@@ -150,6 +150,13 @@ func (m *Metrics) Queued(at time.Time) {
 	}
 }
 
+// UpToDate says that the kernel has what is wanted, without anything done for it.
+func (m *Metrics) UpToDate(at time.Time) {
+	for _, f := range m.families {
+		m.lastSync.WithLabelValues(f).Set(seconds(at))
+	}
+}
+
 // Applied says that changes are in the kernel.
 type Applied struct {
 	Changes  *proxy.Changes
@@ -169,11 +176,11 @@ func (m *Metrics) Applied(a Applied) {
 		} else {
 			m.syncPartial.WithLabelValues(f).Observe(took)
 		}
-		m.lastSync.WithLabelValues(f).Set(seconds(a.Now))
 		for _, t := range a.Changes.Triggered {
 			m.programming.WithLabelValues(f).Observe(a.Now.Sub(time.Unix(0, t)).Seconds())
 		}
 	}
+	m.UpToDate(a.Now)
 	m.apply.Observe(took)
 	if !a.Received.IsZero() {
 		m.change.Observe(a.Now.Sub(a.Received).Seconds())

@@ -74,6 +74,7 @@ type Plan struct {
 	health     []proxy.HealthCheck
 	triggered  []int64
 	stats      Stats
+	taken      taken
 	scratch    scratch
 }
 
@@ -161,7 +162,7 @@ func (p *Plan) Take() *proxy.Changes {
 	}
 	p.recomputeAll()
 	p.installed = nil
-	p.stats.PendingServices, p.stats.PendingSlices = 0, 0
+	p.taken = taken{p.stats.PendingServices, p.stats.PendingSlices}
 	c := &proxy.Changes{Refused: p.refused, Health: p.health, Triggered: p.triggered}
 	p.refused, p.health, p.triggered = nil, nil, nil
 	if node := p.settings(); !node.Equal(&p.node) {

@@ -5,7 +5,7 @@ import "github.com/waypost/waypost/proxy"
 // Stats counts what a plan was told and what it makes of it. Arrays of two have IPv4 first.
 type Stats struct {
 	Services, Slices               int                 // changes of them that were told, ever
-	PendingServices, PendingSlices int                 // since the last Take
+	PendingServices, PendingSlices int                 // of those, the ones that are not Settled
 	Routes                         [proxy.Verdicts]int // that are wanted
 	Endpoints                      int                 // that routes of a service port lead to, of each port its own
 	NoLocalInternal                [2]int              // service ports with internalTrafficPolicy Local whose endpoints are all elsewhere
@@ -18,6 +18,18 @@ func (p *Plan) Stats() Stats {
 	defer p.mu.Unlock()
 	return p.stats
 }
+
+// Settled says that the kernel has what all Takes until now have told.
+func (p *Plan) Settled() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stats.PendingServices -= p.taken.services
+	p.stats.PendingSlices -= p.taken.slices
+	p.taken = taken{}
+}
+
+// taken counts changes that Take has told of, and that are not Settled yet.
+type taken struct{ services, slices int }
 
 // count adds a group to what is counted, or takes it away.
 func (p *Plan) count(g *group, by int) {

@@ -14,6 +14,7 @@ func TestStats(t *testing.T) {
 		slice prod/web-1 web port=http:80/tcp 10.1.0.1@b 10.1.0.2@b
 		service prod/none 10.96.0.2 port=http:80/tcp
 	`)
+	w.plan.Settled()
 	got := w.plan.Stats()
 	want := plan.Stats{
 		Services: 2, Slices: 1, Endpoints: 2, NoLocalInternal: [2]int{1, 0}, NoLocalExternal: [2]int{1, 0},
@@ -34,8 +35,14 @@ func TestStats(t *testing.T) {
 	if got != want {
 		t.Errorf("while changes wait there are counted %+v, want %+v", got, want)
 	}
-	w.tell("")
-	want = plan.Stats{Services: 3, Slices: 2, Endpoints: 2, Routes: [proxy.Verdicts]int{proxy.Reject: 1, proxy.Forward: 1}}
+	w.tell("") // takes them, but for the one that comes then
+	w.put(objects[0], objects[0])
+	if got = w.plan.Stats(); got.PendingServices != 2 || got.PendingSlices != 1 {
+		t.Errorf("until the kernel has them %d and %d changes are pending, not 2 and 1", got.PendingServices, got.PendingSlices)
+	}
+	w.plan.Settled()
+	w.plan.Settled()
+	want = plan.Stats{Services: 4, Slices: 2, PendingServices: 1, Endpoints: 2, Routes: [proxy.Verdicts]int{proxy.Reject: 1, proxy.Forward: 1}}
 	if got = w.plan.Stats(); got != want {
 		t.Errorf("then there are counted %+v, want %+v", got, want)
 	}
