@@ -18,11 +18,15 @@ type naive struct {
 	services []*cluster.Service
 	slices   []*cluster.Slice
 	nodes    []*cluster.Node
+	own      *cluster.Node // as it was last
 	ranges   []*cluster.Range
 }
 
 func (w *world) naive(o plan.Options) *naive {
-	n := &naive{options: o}
+	n := &naive{options: o, own: &cluster.Node{}}
+	if own := w.nodes[o.NodeName]; own != nil {
+		n.own = own
+	}
 	for _, objects := range w.objects {
 		for _, object := range objects {
 			switch o := object.(type) {
@@ -117,16 +121,10 @@ func (n *naive) isClusterIP(a netip.Addr) bool {
 }
 
 func (n *naive) isNodeAddress(a netip.Addr) bool {
-	return slices.ContainsFunc(n.nodes, func(node *cluster.Node) bool { return slices.Contains(node.Addresses, a) })
-}
-
-func (n *naive) own() *cluster.Node {
-	for _, node := range n.nodes {
-		if node.Name == n.options.NodeName {
-			return node
-		}
+	if i := slices.IndexFunc(n.own.Addresses, func(b netip.Addr) bool { return a.Is4() == b.Is4() }); i >= 0 && n.own.Addresses[i] == a {
+		return true
 	}
-	return &cluster.Node{}
+	return slices.ContainsFunc(n.nodes, func(node *cluster.Node) bool { return slices.Contains(node.Addresses, a) })
 }
 
 func (n *naive) from(r *cluster.Routing, f int) []netip.Prefix {
@@ -139,7 +137,7 @@ func (n *naive) from(r *cluster.Routing, f int) []netip.Prefix {
 			return nil
 		}
 		from = append(from, p)
-		if i := slices.IndexFunc(n.own().Addresses, ofFamily(f)); i >= 0 && p.Contains(n.own().Addresses[i]) && own == nil {
+		if i := slices.IndexFunc(n.own.Addresses, ofFamily(f)); i >= 0 && p.Contains(n.own.Addresses[i]) && own == nil {
 			for _, a := range r.LoadBalancerIPs {
 				if ofFamily(f)(a) {
 					own = append(own, netip.PrefixFrom(a, a.BitLen()))
@@ -189,8 +187,8 @@ func (n *naive) route(f proxy.Frontend, s *cluster.Service, port cluster.Port, e
 	if r.Verdict == proxy.Forward || r.Verdict == proxy.Split {
 		r.Affinity = s.Routing.AffinitySeconds
 	}
-	if len(n.own().PodCIDRs) > 0 && r.Verdict == proxy.Forward && !external &&
-		slices.ContainsFunc(n.own().PodCIDRs, func(p netip.Prefix) bool { return ofFamily(1)(p.Addr()) == f.Address.Is6() }) {
+	if len(n.own.PodCIDRs) > 0 && r.Verdict == proxy.Forward && !external &&
+		slices.ContainsFunc(n.own.PodCIDRs, func(p netip.Prefix) bool { return ofFamily(1)(p.Addr()) == f.Address.Is6() }) {
 		r.Masquerade = proxy.Foreign
 	}
 	return r
@@ -246,7 +244,7 @@ func (n *naive) hinted(all map[netip.AddrPort]cluster.Endpoint) map[netip.AddrPo
 		of func(*cluster.Place) []string
 	}{
 		{n.options.NodeName, func(p *cluster.Place) []string { return p.ForNodes }},
-		{n.own().Zone, func(p *cluster.Place) []string { return p.ForZones }},
+		{n.own.Zone, func(p *cluster.Place) []string { return p.ForZones }},
 	} {
 		has := filter(ready, func(e cluster.Endpoint) bool { return e.Place != nil && len(hints.of(e.Place)) > 0 })
 		ours := filter(has, func(e cluster.Endpoint) bool { return slices.Contains(hints.of(e.Place), hints.us) })

@@ -12,6 +12,7 @@ import (
 type nodes struct {
 	byName    map[string]*cluster.Node
 	own       *cluster.Node // nil while there is none
+	last      *cluster.Node // own, or what it was before it went: routes of a Node that is to be registered anew stay
 	facts     facts
 	addresses map[netip.Addr]int // how many Nodes have it
 }
@@ -32,11 +33,14 @@ func (p *Plan) applyNode(name string, value *cluster.Node) {
 	if name != p.options.NodeName {
 		return
 	}
+	if n.own = value; value == nil {
+		return
+	}
 	before := n.facts
-	if p.options.PodsOfNode && (n.own == nil || value == nil || !slices.Equal(n.own.PodCIDRs, value.PodCIDRs)) {
+	if p.options.PodsOfNode && (n.last == nil || !slices.Equal(n.last.PodCIDRs, value.PodCIDRs)) {
 		defer p.markAllExternals() // which may be in the Pods' ranges now, or be no more
 	}
-	n.own = value
+	n.last = value
 	if n.facts = p.factsNow(); n.facts != before {
 		p.markAll()
 	}
@@ -51,8 +55,8 @@ type facts struct {
 
 func (p *Plan) factsNow() facts {
 	f := facts{ips: p.nodeIPs()}
-	if p.nodes.own != nil {
-		f.zone = p.nodes.own.Zone
+	if p.nodes.last != nil {
+		f.zone = p.nodes.last.Zone
 	}
 	pods := p.pods()
 	for i, a := range unspecified {
@@ -92,8 +96,8 @@ func (p *Plan) isHere(place *cluster.Place) bool {
 // each family, unless the configuration names another. Either may be the zero Addr.
 func (p *Plan) nodeIPs() [2]netip.Addr {
 	var ips [2]netip.Addr
-	if p.nodes.own != nil {
-		for _, a := range p.nodes.own.Addresses {
+	if p.nodes.last != nil {
+		for _, a := range p.nodes.last.Addresses {
 			if i := family(a); !ips[i].IsValid() {
 				ips[i] = a
 			}
@@ -122,8 +126,8 @@ func (p *Plan) pods() proxy.Detector {
 		return p.options.Pods
 	}
 	var d proxy.Detector
-	if p.nodes.own != nil {
-		for _, r := range p.nodes.own.PodCIDRs {
+	if p.nodes.last != nil {
+		for _, r := range p.nodes.last.PodCIDRs {
 			if !d.Knows(r.Addr()) {
 				d.Prefixes = append(d.Prefixes, r)
 			}

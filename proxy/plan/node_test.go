@@ -56,7 +56,8 @@ func TestNodeChangesAtOnce(t *testing.T) {
 		{"node a 192.0.2.2 10.2.0.0/24 10.3.0.0/24 fd01::/64", "pods [10.2.0.0/24 fd01::/64] node ports [192.0.2.2/32] ranges []"},
 		{"range kubernetes 10.96.0.0/12 fd00::/112", "pods [10.2.0.0/24 fd01::/64] node ports [192.0.2.2/32] ranges [10.96.0.0/12 fd00::/112]"},
 		{"range more 10.112.0.0/16 10.96.0.0/12", "pods [10.2.0.0/24 fd01::/64] node ports [192.0.2.2/32] ranges [10.96.0.0/12 10.112.0.0/16 fd00::/112]"},
-		{"- range kubernetes\n- node a", "pods [] node ports [] ranges [10.96.0.0/12 10.112.0.0/16]"},
+		{"- range kubernetes\n- node a", "pods [10.2.0.0/24 fd01::/64] node ports [192.0.2.2/32] ranges [10.96.0.0/12 10.112.0.0/16]"},
+		{"node a 192.0.2.3", "pods [] node ports [192.0.2.3/32] ranges [10.96.0.0/12 10.112.0.0/16]"},
 	} {
 		w.tell(step.tell)
 		n := w.kernel.node
@@ -77,7 +78,12 @@ func TestZoneChangesAtOnce(t *testing.T) {
 	w.tell("node a zone=z2")
 	expect(t, "routes in z2", w.routes(), "10.96.0.1:80/tcp prod/web:http forward 10.1.0.2:80")
 	w.tell("- node a")
-	expect(t, "routes without a node", w.routes(), "10.96.0.1:80/tcp prod/web:http forward 10.1.0.2:80 10.1.0.1:80")
+	expect(t, "routes of a node that is to be registered anew", w.routes(), "10.96.0.1:80/tcp prod/web:http forward 10.1.0.2:80")
+	if w.plan.Node() != nil {
+		t.Error("the node is there for /healthz")
+	}
+	w.tell("node a")
+	expect(t, "routes of a node without a zone", w.routes(), "10.96.0.1:80/tcp prod/web:http forward 10.1.0.2:80 10.1.0.1:80")
 }
 
 func TestHairpinsAndClusterIPs(t *testing.T) {

@@ -209,12 +209,13 @@ type world struct {
 	t       testing.TB
 	plan    *plan.Plan
 	objects [cluster.Kinds]map[cluster.Key]cluster.Object
+	nodes   map[string]*cluster.Node // as they were last, also those that are gone
 	kernel  *kernel
 }
 
 // newWorld returns an empty cluster whose lists have been told.
 func newWorld(t testing.TB, o plan.Options) *world {
-	w := &world{t: t, plan: plan.New(o), kernel: newKernel(t)}
+	w := &world{t: t, plan: plan.New(o), nodes: map[string]*cluster.Node{}, kernel: newKernel(t)}
 	for kind := range w.objects {
 		w.objects[kind] = map[cluster.Key]cluster.Object{}
 		w.plan.Synced(cluster.Kind(kind))
@@ -246,6 +247,9 @@ func (w *world) put(named, o cluster.Object) {
 		delete(at, named.Key())
 	} else {
 		at[named.Key()] = o
+		if n, ok := o.(*cluster.Node); ok {
+			w.nodes[n.Name] = n
+		}
 	}
 	w.plan.Apply([]cluster.Change{change})
 }

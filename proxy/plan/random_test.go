@@ -113,6 +113,9 @@ func (w *world) checkAgainstFresh(o plan.Options) {
 		o.Installed = append(o.Installed, &proxy.Route{Frontend: f, Verdict: r.Verdict, Endpoints: r.Endpoints, Local: r.Local})
 	}
 	fresh := newWorld(w.t, o)
+	if own := w.nodes[o.NodeName]; own != nil { // which may be gone, and is what it was
+		fresh.plan.Apply([]cluster.Change{{New: own}, {Old: own}})
+	}
 	for kind := range w.objects {
 		for _, object := range w.objects[kind] {
 			fresh.plan.Apply([]cluster.Change{{New: object}})
