@@ -19,6 +19,8 @@ type Access struct {
 	// Kubeconfig is the path of a kubeconfig file, Context the name of a context in it; "" takes the file's current one.
 	// Where a file is given, Endpoint and what belongs to it is not looked at.
 	Kubeconfig, Context string
+	// Server is the URL of the API server in place of the one that Kubeconfig names; "" leaves it.
+	Server string
 	// Endpoint is the URL of an API server outside of which this program runs.
 	Endpoint string
 	// CertFile, KeyFile and CAFile are paths of PEM files for Endpoint: the client's certificate and key, and the authority
@@ -37,6 +39,7 @@ func (a Access) config() (*rest.Config, error) {
 	case a.Kubeconfig != "":
 		rules.ExplicitPath = a.Kubeconfig
 		overrides.CurrentContext = a.Context
+		overrides.ClusterInfo.Server = a.Server
 	case a.Endpoint != "":
 		overrides.ClusterInfo = clientcmdapi.Cluster{Server: a.Endpoint, CertificateAuthority: a.CAFile}
 		overrides.AuthInfo = clientcmdapi.AuthInfo{ClientCertificate: a.CertFile, ClientKey: a.KeyFile}

@@ -35,6 +35,7 @@ func TestAccess(t *testing.T) {
 		{"file", Access{Kubeconfig: config}, "https://192.0.2.1:6443"},
 		{"context", Access{Kubeconfig: config, Context: "two"}, "https://192.0.2.2:6443/below"},
 		{"file before endpoint", Access{Kubeconfig: config, Endpoint: "http://192.0.2.9"}, "https://192.0.2.1:6443"},
+		{"another server", Access{Kubeconfig: config, Server: "https://192.0.2.3:6443"}, "https://192.0.2.3:6443"},
 		{"no such file", Access{Kubeconfig: dir + "/none"}, "stat " + dir + "/none: no such file or directory"},
 		{"broken file", Access{Kubeconfig: dir + "/broken"}, "error loading config file"},
 		{"no such context", Access{Kubeconfig: config, Context: "three"}, `context "three" does not exist`},

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -22,11 +21,8 @@ func (p *process) source() (cluster.Source, error) {
 		}
 		return source, nil
 	}
-	access := watch.Access{Kubeconfig: p.settings.Kubeconfig}
-	if p.command.Master != "" {
-		if access.Kubeconfig != "" {
-			return nil, errors.New("--master and a kubeconfig are both given: name the server in the kubeconfig")
-		}
+	access := watch.Access{Kubeconfig: p.settings.Kubeconfig, Server: p.command.Master}
+	if access.Kubeconfig == "" {
 		access.Endpoint = p.command.Master
 	}
 	source, err := watch.NewAPIServer(watch.Options{

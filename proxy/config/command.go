@@ -5,8 +5,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"iter"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,7 +22,7 @@ type Command struct {
 	ConfigFile string
 	// ConfigText is what was in it.
 	ConfigText []byte
-	// Master is the API server's URL, in place of the kubeconfig's.
+	// Master is the API server's URL, in place of the kubeconfig's; "" leaves that.
 	Master string
 	// Manifests is a file or a folder to be read in place of an API server.
 	Manifests string
@@ -48,7 +50,7 @@ func ParseCommand(args []string, out io.Writer) (*Command, error) {
 	set.SetOutput(io.Discard) // it would print all flags with each error
 	if err := set.Parse(args); errors.Is(err, flag.ErrHelp) {
 		set.SetOutput(out)
-		fmt.Fprintln(out, "waypost-proxy [FLAG]...          keep this node's routes to Services\nwaypost-proxy routes [FLAG]...   say where they lead\n\nFlags:")
+		fmt.Fprintln(out, "waypost-proxy [FLAG]...          keep this node's routes to Services\nwaypost-proxy check [FLAG]...    say whether these flags could be used\nwaypost-proxy routes [FLAG]...   say where they lead\n\nFlags:")
 		set.PrintDefaults()
 		return nil, ErrHelp
 	} else if err != nil {
@@ -59,12 +61,17 @@ func ParseCommand(args []string, out io.Writer) (*Command, error) {
 	}
 	source := "command line"
 	var ignored []string
+	set.Visit(func(f *flag.Flag) {
+		if _, known := withoutEffect[f.Name]; known {
+			ignored = append(ignored, "--"+f.Name+": has no effect here")
+		}
+	})
 	if c.ConfigFile != "" {
 		file, err := c.readFile()
 		if err != nil {
 			return nil, err
 		}
-		ignored = file.override(set, d)
+		ignored = append(ignored, file.override(set, d)...)
 		d, source = file, c.ConfigFile
 	}
 	s, err := d.Settings()
@@ -106,7 +113,9 @@ func (d *Document) override(set *flag.FlagSet, flags *Document) (notes []string)
 			d.Logging.Format = flags.Logging.Format
 		case "config", "master", "manifests", "cluster-dns", "probe-dns", "allow-node-external-ips", "cleanup", "init-only", "version":
 		default:
-			notes = append(notes, "--"+f.Name+": has no effect beside --config")
+			if _, known := withoutEffect[f.Name]; !known {
+				notes = append(notes, "--"+f.Name+": has no effect beside --config")
+			}
 		}
 	})
 	return notes
@@ -134,11 +143,29 @@ func (c *Command) flags(d *Document) *flag.FlagSet {
 	d.listenFlags(set)
 	d.routeFlags(set)
 	d.conntrackFlags(set)
+	for name, isBool := range withoutEffect {
+		if accept := func(string) error { return nil }; isBool {
+			set.BoolFunc(name, acceptedOnly, accept)
+		} else {
+			set.Func(name, acceptedOnly, accept)
+		}
+	}
 	return set
 }
 
+// withoutEffect are flags of kube-proxy's that clusters' manifests have in any mode, with whether they are switches: those of its
+// mode ipvs, and how its log is written.
+var withoutEffect = map[string]bool{
+	"ipvs-sync-period": false, "ipvs-min-sync-period": false, "ipvs-scheduler": false, "ipvs-exclude-cidrs": false, "ipvs-strict-arp": true,
+	"ipvs-tcp-timeout": false, "ipvs-tcpfin-timeout": false, "ipvs-udp-timeout": false, "show-hidden-metrics-for-version": false,
+	"vmodule": false, "log-flush-frequency": false, "log-text-split-stream": true, "log-text-info-buffer-size": false,
+	"log-json-split-stream": true, "log-json-info-buffer-size": false,
+}
+
+const acceptedOnly = "accepted for kube-proxy's sake: no effect"
+
 func (c *Command) parseClusterDNS(text string) error {
-	for part := range strings.SplitSeq(text, ",") {
+	for part := range list(text) {
 		a, err := netip.ParseAddr(strings.TrimSpace(part))
 		if err != nil {
 			return fmt.Errorf("%q is not an IP address", part)
@@ -150,10 +177,7 @@ func (c *Command) parseClusterDNS(text string) error {
 
 func (c *Command) parseProbeDNS(text string) error {
 	c.ProbeDNS = nil
-	if text == "" {
-		return nil
-	}
-	for part := range strings.SplitSeq(text, ",") {
+	for part := range list(text) {
 		namespace, name, ok := strings.Cut(strings.TrimSpace(part), "/")
 		if !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
 			return fmt.Errorf("%q is not NAMESPACE/NAME", part)
@@ -200,7 +224,7 @@ func (d *Document) routeFlags(set *flag.FlagSet) {
 	set.StringVar(&d.DetectLocal.BridgeInterface, "pod-bridge-interface", "", "the `NAME` of the bridge that Pods are behind")
 	set.StringVar(&d.DetectLocal.InterfaceNamePrefix, "pod-interface-name-prefix", "", "what the names of the Pods' interfaces begin with")
 	set.Func("nodeport-addresses", "`RANGES`, with commas between them, of local addresses on which NodePorts are open, or primary; unset is all of them", func(text string) error {
-		d.NodePortAddresses = append(d.NodePortAddresses, strings.Split(text, ",")...)
+		d.NodePortAddresses = slices.AppendSeq(d.NodePortAddresses, list(text))
 		return nil
 	})
 	set.BoolFunc("masquerade-all", "masquerade all connections to ClusterIPs", func(text string) error {
@@ -211,6 +235,11 @@ func (d *Document) routeFlags(set *flag.FlagSet) {
 	set.Func("iptables-masquerade-bit", "the bit, 0 to 31, in packets' marks that says they are to be masqueraded (default 14)", func(text string) error {
 		err := number(&d.IPTables.MasqueradeBit)(text)
 		d.NFTables.MasqueradeBit = d.IPTables.MasqueradeBit
+		return err
+	})
+	set.BoolFunc("iptables-localhost-nodeports", "true is an error: NodePorts are never open on loopback addresses", func(text string) error {
+		open, err := strconv.ParseBool(text)
+		d.IPTables.LocalhostNodePorts = &open
 		return err
 	})
 	set.Func("iptables-sync-period", "how often a change that failed is tried again at least (default 30s)", both(&d.IPTables.SyncPeriod, &d.NFTables.SyncPeriod))
@@ -232,7 +261,7 @@ func (d *Document) parseGates(text string) error {
 	if d.FeatureGates == nil {
 		d.FeatureGates = map[string]bool{}
 	}
-	for part := range strings.SplitSeq(text, ",") {
+	for part := range list(text) {
 		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
 		on, err := strconv.ParseBool(value)
 		if err != nil {
@@ -241,6 +270,14 @@ func (d *Document) parseGates(text string) error {
 		d.FeatureGates[name] = on
 	}
 	return nil
+}
+
+// list goes through what has commas between it. Of an empty text, as templates write it, there is nothing.
+func list(text string) iter.Seq[string] {
+	if text == "" {
+		return func(func(string) bool) {}
+	}
+	return strings.SplitSeq(text, ",")
 }
 
 func parseInt(field *int32, text string) error {

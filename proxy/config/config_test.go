@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -176,6 +177,8 @@ func TestErrors(t *testing.T) {
 		{header + "detectLocalMode: Magic", "detectLocalMode: \"Magic\" is none of ClusterCIDR, NodeCIDR, BridgeInterface, InterfaceNamePrefix"},
 		{header + "detectLocalMode: BridgeInterface", "detectLocal.bridgeInterface: detectLocalMode BridgeInterface needs it"},
 		{header + "detectLocalMode: InterfaceNamePrefix", "detectLocal.interfaceNamePrefix: detectLocalMode InterfaceNamePrefix needs it"},
+		{header + "detectLocalMode: BridgeInterface\ndetectLocal: {bridgeInterface: a-bridge-too-far}", "detectLocal.bridgeInterface: \"a-bridge-too-far\" is longer than the name of an interface can be, 15"},
+		{header + "detectLocalMode: InterfaceNamePrefix\ndetectLocal: {interfaceNamePrefix: a-prefix-that-is-long}", "detectLocal.interfaceNamePrefix: \"a-prefix-that-is-long\" is longer than the name of an interface can be, 15"},
 		{header + "clusterCIDR: 10.0.0.0", "clusterCIDR[0]: \"10.0.0.0\" is not a range of addresses, as in 10.244.0.0/16"},
 		{header + "clusterCIDR: 10.0.0.0/8,11.0.0.0/8", "clusterCIDR: \"10.0.0.0/8,11.0.0.0/8\" is more than one range of a family"},
 		{header + "nodePortAddresses: [10.0.0.0/8, primary]", "nodePortAddresses[1]: primary stands alone, or not at all"},
@@ -253,6 +256,23 @@ func TestFlagsBesideAFile(t *testing.T) {
 	checkSettings(t, c.Settings, want)
 }
 
+// TestFlagsOfOtherModes: scripts of clusters name flags of all modes, and leave some empty.
+func TestFlagsOfOtherModes(t *testing.T) {
+	c, err := ParseCommand([]string{
+		"--ipvs-sync-period=1m", "--ipvs-strict-arp", "--vmodule=", "--iptables-localhost-nodeports=false", "--nodeport-addresses=", "--feature-gates=", "--cluster-dns=",
+	}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"--ipvs-strict-arp: has no effect here", "--ipvs-sync-period: has no effect here", "--vmodule: has no effect here"}
+	if !slices.Equal(c.Settings.Notes, want) {
+		t.Errorf("notes are %q, want %q", c.Settings.Notes, want)
+	}
+	if len(c.Settings.NodePorts) > 0 || len(c.ClusterDNS) > 0 {
+		t.Errorf("of empty texts there are %v and %v", c.Settings.NodePorts, c.ClusterDNS)
+	}
+}
+
 func TestCommandLineErrors(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken.yaml")
 	if err := os.WriteFile(broken, []byte(header+"mode: ipvs\noomScoreAdj: 2000\n"), 0o600); err != nil {
@@ -265,6 +285,7 @@ func TestCommandLineErrors(t *testing.T) {
 		{"--probe-dns kube-dns", "command line: invalid value \"kube-dns\" for flag -probe-dns: \"kube-dns\" is not NAMESPACE/NAME; see --help"},
 		{"--cluster-dns 10.96.0.10,x", "command line: invalid value \"10.96.0.10,x\" for flag -cluster-dns: \"x\" is not an IP address; see --help"},
 		{"--feature-gates A=maybe", "command line: invalid value \"A=maybe\" for flag -feature-gates: \"A=maybe\" is not NAME=true or NAME=false; see --help"},
+		{"--iptables-localhost-nodeports", "command line: iptables.localhostNodePorts: not supported: it would open the node's loopback addresses to its neighbours (CVE-2020-8558); set it to false"},
 		{"--proxy-mode ipvs", "command line: mode: ipvs is not supported; set it to nftables, or leave it empty"},
 		{"--config /nonexistent/file", "read the configuration: open /nonexistent/file: no such file or directory"},
 		{"--config " + broken, broken + ": mode: ipvs is not supported; set it to nftables, or leave it empty\n" + broken + ": oomScoreAdj: 2000 is not between -1000 and 1000"},

@@ -204,19 +204,26 @@ func (d *Document) detect(s *Settings, c *checker) {
 	case "NodeCIDR":
 		s.PodsOfNode = true
 	case "BridgeInterface":
-		if s.Pods.Interface = d.DetectLocal.BridgeInterface; s.Pods.Interface == "" {
-			c.bad("detectLocal.bridgeInterface", "detectLocalMode %s needs it", d.DetectLocalMode)
-		}
+		s.Pods.Interface = d.interfaceName(c, "detectLocal.bridgeInterface", d.DetectLocal.BridgeInterface)
 	case "InterfaceNamePrefix":
-		if s.Pods.InterfacePrefix = d.DetectLocal.InterfaceNamePrefix; s.Pods.InterfacePrefix == "" {
-			c.bad("detectLocal.interfaceNamePrefix", "detectLocalMode %s needs it", d.DetectLocalMode)
-		}
+		s.Pods.InterfacePrefix = d.interfaceName(c, "detectLocal.interfaceNamePrefix", d.DetectLocal.InterfaceNamePrefix)
 	default:
 		c.bad("detectLocalMode", "%q is none of ClusterCIDR, NodeCIDR, BridgeInterface, InterfaceNamePrefix", d.DetectLocalMode)
 	}
 }
 
 const detectClusterCIDR = "ClusterCIDR"
+
+// interfaceName reads the name of an interface, or what it begins with, that detectLocalMode needs.
+func (d *Document) interfaceName(c *checker, field, name string) string {
+	const longest = 15 // IFNAMSIZ, less the zero at the end
+	if name == "" {
+		c.bad(field, "detectLocalMode %s needs it", d.DetectLocalMode)
+	} else if len(name) > longest {
+		c.bad(field, "%q is longer than the name of an interface can be, %d", name, longest)
+	}
+	return name
+}
 
 // clusterCIDRs reads the ranges of Pods: none, one, or one of each family.
 func (d *Document) clusterCIDRs(c *checker) []netip.Prefix {
