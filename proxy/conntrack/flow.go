@@ -31,6 +31,7 @@ const (
 	filterProto    = 1 << 3 // by protocol number
 	messageGet     = unix.NFNL_SUBSYS_CTNETLINK<<8 | 1
 	messageDelete  = unix.NFNL_SUBSYS_CTNETLINK<<8 | 2
+	messageStats   = unix.NFNL_SUBSYS_CTNETLINK<<8 | 5 // IPCTNL_MSG_CT_GET_STATS
 )
 
 // Bits of a flow's status.

@@ -111,6 +111,22 @@ func Open() (*Flows, error) {
 	}}, nil
 }
 
+// Load has the kernel load what tracks flows, where that is a module that nothing has needed yet: before, there are no Sysctls to
+// set.
+func Load() error {
+	conn, err := nfnetlink.Dial(nfnetlink.Options{})
+	if err != nil {
+		return fmt.Errorf("load conntrack: %w", err)
+	}
+	var b nfnetlink.Buffer
+	b.Begin(messageStats, nfnetlink.Acknowledge, unix.AF_UNSPEC)
+	b.End()
+	if err = conn.Ask(&b, func(nfnetlink.Message) error { return nil }); err != nil {
+		err = fmt.Errorf("load conntrack: %w", err)
+	}
+	return errors.Join(err, conn.Close())
+}
+
 // Close ends the connection to the kernel, after Run.
 func (f *Flows) Close() error {
 	f.links.Close()
@@ -207,6 +223,7 @@ const (
 	forUDP       = 100 * time.Millisecond
 	forTCP       = 500 * time.Millisecond
 	second       = time.Second
+	longest      = 30 * time.Second // between looks that fail
 	share        = 10
 	credit       = 3 * time.Second
 	urgentCredit = time.Minute
@@ -218,6 +235,7 @@ func (f *Flows) Run(ctx context.Context, report func(Pass)) {
 	runtime.LockOSThread() // whose processor time counts
 	defer runtime.UnlockOSThread()
 	var settled time.Time // when looks will have taken their share
+	least := second       // between looks, which doubles while they fail
 	for {
 		select {
 		case <-ctx.Done():
@@ -233,9 +251,13 @@ func (f *Flows) Run(ctx context.Context, report func(Pass)) {
 				settled = now
 			}
 			before := processorTime()
-			f.reconcile(due, report)
+			if f.reconcile(due, report) {
+				least = second
+			} else {
+				least = min(2*least, longest)
+			}
 			settled = settled.Add(share * (processorTime() - before))
-			if !f.rest(ctx, time.Until(settled)) {
+			if !f.rest(ctx, least, time.Until(settled)) {
 				return
 			}
 		}
@@ -249,12 +271,12 @@ func processorTime() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// rest waits until it is time for the next look, by which looks are ahead of their share by no more than their credit; false
-// where ctx ends before.
-func (f *Flows) rest(ctx context.Context, ahead time.Duration) bool {
+// rest waits for least, and until looks are ahead of their share by no more than their credit; false where ctx ends before. A
+// change makes it shorter.
+func (f *Flows) rest(ctx context.Context, least, ahead time.Duration) bool {
 	begun := time.Now()
 	_, credit := f.pressure()
-	pause := max(second, ahead-credit)
+	pause := max(least, ahead-credit)
 	for {
 		select {
 		case <-f.wake: // a change cannot wait for the second look after the one before
@@ -295,24 +317,21 @@ func (f *Flows) due() (where [realms]bool, some bool) {
 }
 
 // Reconcile looks at all flows once: it is for those who cannot wait for Run.
-func (f *Flows) Reconcile(report func(Pass)) { f.reconcile(everywhere, report) }
+func (f *Flows) Reconcile(report func(Pass)) { _ = f.reconcile(everywhere, report) }
 
-// reconcile looks at the flows of some realms.
-func (f *Flows) reconcile(where [realms]bool, report func(Pass)) {
+// reconcile looks at the flows of some realms, and reports whether it could.
+func (f *Flows) reconcile(where [realms]bool, report func(Pass)) bool {
 	f.mu.Lock()
 	asked, hurried, urgent := f.asked, f.hurried, f.urgent
 	f.hurried, f.urgent = false, false
-	err := f.settle()
+	unsettled := f.settle()
 	gone := make(map[proxy.Frontend]*proxy.Route, len(f.desired.gone))
 	for frontend, r := range f.desired.gone {
 		gone[frontend] = r
 	}
 	f.mu.Unlock()
 
-	failed := err != nil
-	if failed {
-		report(Pass{Family: "IPv4", Err: err})
-	}
+	failed := unsettled != nil
 	for _, family := range families {
 		var protocols []cluster.Protocol
 		for _, r := range family.realms {
@@ -326,15 +345,16 @@ func (f *Flows) reconcile(where [realms]bool, report func(Pass)) {
 		start := time.Now()
 		removed, err := f.pass(family.number, protocols)
 		failed = failed || err != nil
-		report(Pass{Family: family.name, Removed: removed, Took: time.Since(start), Err: err})
+		report(Pass{Family: family.name, Removed: removed, Took: time.Since(start), Err: errors.Join(unsettled, err)})
 	}
 	if !failed {
 		f.looked(where, asked, gone)
-		return
+		return true
 	}
 	f.mu.Lock()
 	f.hurried, f.urgent = f.hurried || hurried, f.urgent || urgent
 	f.mu.Unlock()
+	return false
 }
 
 // settle tries again to have late answers translated, if that failed.

@@ -58,11 +58,27 @@ func TestLooksRest(t *testing.T) {
 				time.AfterFunc(change.after, tell)
 			}
 			begun := time.Now()
-			if !f.rest(t.Context(), c.ahead) || time.Since(begun) != c.want {
+			if !f.rest(t.Context(), second, c.ahead) || time.Since(begun) != c.want {
 				t.Errorf("%s: the rest took %s, want %s", c.name, time.Since(begun), c.want)
 			}
 		})
 	}
+}
+
+// Looks that fail are taken again ever later, but for a change.
+func TestLooksThatFailRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &Flows{wake: make(chan struct{}, 1)}
+		begun := time.Now()
+		if !f.rest(t.Context(), 8*second, 0) || time.Since(begun) != 8*second {
+			t.Errorf("the rest took %s, want 8 s", time.Since(begun))
+		}
+		f.look(udp4)
+		begun = time.Now()
+		if !f.rest(t.Context(), 8*second, 0) || time.Since(begun) != forUDP {
+			t.Errorf("with a change the rest took %s, want %s", time.Since(begun), forUDP)
+		}
+	})
 }
 
 func TestLooksRestUntilTheEnd(t *testing.T) {
@@ -71,7 +87,7 @@ func TestLooksRestUntilTheEnd(t *testing.T) {
 		defer cancel()
 		begun := time.Now()
 		f := &Flows{wake: make(chan struct{}, 1)}
-		if f.rest(ctx, time.Hour) || time.Since(begun) != time.Minute {
+		if f.rest(ctx, second, time.Hour) || time.Since(begun) != time.Minute {
 			t.Errorf("it rests for %s", time.Since(begun))
 		}
 	})
