@@ -156,7 +156,6 @@ type Routing struct {
 	TopologyMode        string // the annotation service.kubernetes.io/topology-mode, lower case
 	PublishNotReady     bool   // spec.publishNotReadyAddresses
 	OtherProxy          bool   // the label service.kubernetes.io/service-proxy-name is present: another proxy's Service
-	HeadlessLabel       bool   // the label service.kubernetes.io/headless is present
 	Created             int64  // metadata.creationTimestamp, Unix seconds: who asked first for an address
 }
 
@@ -171,7 +170,7 @@ func (r *Routing) equal(t *Routing) bool {
 		a.HealthCheckNodePort == b.HealthCheckNodePort && a.Distribution == b.Distribution &&
 		a.LoadBalancer == b.LoadBalancer && a.AllocatesNodePorts == b.AllocatesNodePorts &&
 		a.TopologyMode == b.TopologyMode && a.PublishNotReady == b.PublishNotReady &&
-		a.OtherProxy == b.OtherProxy && a.HeadlessLabel == b.HeadlessLabel && a.Created == b.Created
+		a.OtherProxy == b.OtherProxy && a.Created == b.Created
 }
 
 // Slice is a discovery/v1 EndpointSlice.

@@ -102,7 +102,6 @@ func routing(s *corev1.Service, bad *flaws) *cluster.Routing {
 		r.Created = s.CreationTimestamp.Unix()
 	}
 	_, r.OtherProxy = s.Labels[proxyNameLabel]
-	_, r.HeadlessLabel = s.Labels[headlessLabel]
 	if spec.TrafficDistribution != nil {
 		r.Distribution = *spec.TrafficDistribution
 	}

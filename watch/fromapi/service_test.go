@@ -98,7 +98,7 @@ metadata:
   namespace: prod
   name: web
   creationTimestamp: "2026-11-21T07:16:00Z"
-  labels: {service.kubernetes.io/service-proxy-name: "", service.kubernetes.io/headless: ""}
+  labels: {service.kubernetes.io/service-proxy-name: ""}
   annotations: {service.kubernetes.io/topology-mode: Auto}
 spec:
   type: LoadBalancer
@@ -122,7 +122,7 @@ status:
     - {hostname: lb.example.com}`,
 		want: "prod/web 10.96.1.1 external 192.0.2.1 balanced 203.0.113.1 203.0.113.2 for 198.51.100.0/24 2001:db8::/32 " +
 			"affinity 60s internal-local external-local health 32000 PreferSameNode load-balancer topology auto " +
-			"not-ready other-proxy headless-label created 1795245360",
+			"not-ready other-proxy created 1795245360",
 	}, {
 		name: "affinity by default", needs: routes,
 		object: `

@@ -93,7 +93,6 @@ func (w *line) routing(r *cluster.Routing) {
 	w.when(r.TopologyMode != "", "topology %s", r.TopologyMode)
 	w.when(r.PublishNotReady, "not-ready")
 	w.when(r.OtherProxy, "other-proxy")
-	w.when(r.HeadlessLabel, "headless-label")
 	w.when(r.Created != 0, "created %d", r.Created)
 }
 
