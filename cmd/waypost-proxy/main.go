@@ -3,6 +3,7 @@
 //
 //	waypost-proxy --config FILE [--hostname-override NODE]
 //	waypost-proxy [--kubeconfig FILE] [--cluster-cidr RANGE] ...
+//	waypost-proxy check [--config FILE] ...
 //	waypost-proxy routes [NAMESPACE/NAME] [-o text|json]
 //	waypost-proxy --cleanup
 package main
@@ -42,8 +43,13 @@ var (
 
 // run is the program without its end.
 func run(args []string, out, messages io.Writer) int {
-	if len(args) > 0 && args[0] == "routes" {
-		return runRoutes(args[1:], readKernel, out, messages)
+	if len(args) > 0 {
+		switch args[0] {
+		case "routes":
+			return runRoutes(args[1:], readKernel, out, messages)
+		case "check":
+			return runCheck(args[1:], out, messages)
+		}
 	}
 	c, err := config.ParseCommand(args, out)
 	switch {
@@ -81,6 +87,7 @@ func act(c *config.Command, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	_ = conntrack.Load() // looks at flows report what is wrong
 	defer func() { _ = flows.Close() }()
 	if collectorIsOurs() {
 		debug.SetGCPercent(gcPercent)
@@ -104,13 +111,14 @@ func removeKubeProxy() (removed []string, err error) {
 
 // initOnly does what later starts need no full privileges for any more.
 func initOnly(c *config.Command, out, messages io.Writer) int {
+	loaded := conntrack.Load()
 	sysctls := conntrack.Sysctls(c.Settings.Sysctls)
 	changed, err := sysctls.Set("/")
 	for _, what := range changed {
 		fmt.Fprintln(out, what)
 	}
 	if err != nil {
-		fmt.Fprintln(messages, err)
+		fmt.Fprintln(messages, errors.Join(loaded, err))
 		return exitError
 	}
 	return exitOK

@@ -45,10 +45,12 @@ func runRoutes(args []string, read func() ([]*proxy.Route, error), out, messages
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var kernel *account.Kernel
+	code := exitOK
 	if !f.noKern {
 		routes, err := read()
 		if err != nil {
-			fmt.Fprintf(messages, "what the kernel has is not known: %v\n", err)
+			code = exitError
+			fmt.Fprintf(messages, "what the kernel has is not known: %v; --plan-only does without\n", err)
 		} else {
 			kernel = account.NewKernel(routes)
 		}
@@ -62,7 +64,7 @@ func runRoutes(args []string, read func() ([]*proxy.Route, error), out, messages
 		fmt.Fprintf(messages, "the kernel differs in %d routes\n", r.differing)
 		return exitDiffers
 	}
-	return exitOK
+	return code
 }
 
 func parseRoutes(args []string, out io.Writer) (*routeFlags, error) {
@@ -91,6 +93,8 @@ func parseRoutes(args []string, out io.Writer) (*routeFlags, error) {
 		return nil, fmt.Errorf("command line: -o %q is neither text nor json", f.output)
 	case len(names) > 1 || len(names) == 1 && !strings.Contains(names[0], "/"):
 		return nil, fmt.Errorf("command line: %q is not NAMESPACE/NAME or NAMESPACE/", strings.Join(names, " "))
+	case len(names) == 1 && f.noPlan:
+		return nil, errors.New("command line: the kernel does not know of Services: --kernel-only is for all routes")
 	case len(names) == 1:
 		f.query.Namespace, f.query.Name, _ = strings.Cut(names[0], "/")
 	}
@@ -121,6 +125,9 @@ func (r *report) print(ctx context.Context, f *routeFlags) error {
 		if err := page.Routes(ctx, f.address, f.query, r.service); err != nil {
 			return err
 		}
+		if f.query.Name != "" && !r.begun {
+			return fmt.Errorf("there is no Service %s/%s", f.query.Namespace, f.query.Name)
+		}
 	}
 	var left []*proxy.Route
 	if r.kernel != nil && f.query == (page.Query{}) {
@@ -147,6 +154,7 @@ func (r *report) service(s *account.Service) error {
 		r.differing += r.kernel.Compare(s)
 	}
 	if !r.json {
+		r.begun = true
 		return s.Print(r.out)
 	}
 	text, err := json.Marshal(s)

@@ -90,13 +90,15 @@ type process struct {
 	ballast []byte        // until there are routes
 	routed  chan struct{} // closed once there are
 	prober  *probe.Prober // nil where nobody is to be asked
+
+	flowTrouble map[string]string // what is wrong with the flows of a family, already logged; for flowsReconciled alone
 }
 
 // serve keeps the node's routes until ctx ends, or until something happens that it cannot go on with. The routes stay.
 func serve(ctx context.Context, c *config.Command, k node, out io.Writer) error {
 	j := newJournal(c.Settings, out)
 	defer j.Close()
-	p := &process{command: c, settings: c.Settings, kernel: k, log: j.Logger(""), ballast: make([]byte, ballastSize), routed: make(chan struct{})}
+	p := &process{command: c, settings: c.Settings, kernel: k, log: j.Logger(""), ballast: make([]byte, ballastSize), routed: make(chan struct{}), flowTrouble: map[string]string{}}
 	if err := p.build(); err != nil {
 		return err
 	}
@@ -190,6 +192,9 @@ func (p *process) begun() {
 	p.ballast = nil
 	debug.FreeOSMemory()
 	close(p.routed)
+	if p.plan.Node() == nil {
+		p.log.Warn(fmt.Sprintf("there is no Node %q: no endpoint counts as being on this node, nor its zone, and /healthz says 503; set --hostname-override to the Node's name", p.node))
+	}
 }
 
 // awaitRoutes waits until there are routes; it reports false where ctx ends before.
@@ -296,7 +301,8 @@ func (p *process) listeners() []*health.Listener {
 		{Name: "/healthz", Address: p.settings.Healthz, Handler: status.Handler()},
 		{Name: "/metrics", Address: p.settings.Metrics, Handler: pages},
 	} {
-		if l.HardFail, l.Log = p.settings.HardFail, p.log; l.Address != "" {
+		l.HardFail, l.InUse, l.Log = p.settings.HardFail, "does kube-proxy, which must end first, or another waypost-proxy still run here?", p.log
+		if l.Address != "" {
 			all = append(all, l)
 		}
 	}
@@ -326,15 +332,24 @@ func (p *process) guard(ctx context.Context, w watcher, err error) {
 
 const guardPause = 5 * time.Second
 
-// flowsReconciled counts a look at the flows of a family.
+// flowsReconciled counts a look at the flows of a family, and tells what is wrong, once.
 func (p *process) flowsReconciled(pass conntrack.Pass) {
 	p.metrics.Flows(pass.Family, pass.Took, pass.Removed)
-	switch {
-	case pass.Err != nil:
-		p.log.Error(fmt.Sprintf("flows of %s are not in line with the routes: %v; trying again", pass.Family, pass.Err))
-	case pass.Removed > 0:
+	if pass.Removed > 0 {
 		p.log.Debug(fmt.Sprintf("%d flows of %s contradicted the routes and are removed", pass.Removed, pass.Family))
 	}
+	text := ""
+	if pass.Err != nil {
+		text = fmt.Sprintf("flows of %s are not in line with the routes: %v; trying again", pass.Family, pass.Err)
+	}
+	switch before := p.flowTrouble[pass.Family]; {
+	case text == before:
+	case text != "":
+		p.log.Error(text)
+	default:
+		p.log.Info(fmt.Sprintf("flows of %s are in line with the routes again", pass.Family))
+	}
+	p.flowTrouble[pass.Family] = text
 }
 
 // The oldest kernel that has all that the rules use, and that they were made for.

@@ -471,7 +471,7 @@ func TestServeErrors(t *testing.T) {
 		{"--manifests=testdata", &nfnetlink.Error{Errno: unix.EINVAL}, "invalid argument: waypost-proxy needs a kernel with nf_tables, CONFIG_NF_TABLES"},
 		{"--manifests=testdata", io.EOF, "EOF: waypost-proxy needs the capability NET_ADMIN, and a kernel with nf_tables"},
 		{"--kubeconfig=/nonexistent/file", nil, "reach the API server: stat /nonexistent/file: no such file or directory"},
-		{"--kubeconfig=/nonexistent/file --master=http://127.0.0.1", nil, "--master and a kubeconfig are both given"},
+		{"--kubeconfig=/nonexistent/file --master=http://127.0.0.1", nil, "reach the API server: stat /nonexistent/file: no such file or directory"},
 		{"--manifests=testdata --bind-address-hard-fail --healthz-bind-address=" + taken.Addr().String(), nil, "address already in use"},
 	} {
 		command, err := config.ParseCommand(append([]string{"--metrics-bind-address=127.0.0.1:0"}, strings.Fields(c.args)...), io.Discard)
@@ -496,9 +496,22 @@ func TestRun(t *testing.T) {
 		{"--help", exitOK, "waypost-proxy routes [FLAG]...", ""},
 		{"--nope", exitUsage, "", "command line: flag provided but not defined: -nope; see --help\n"},
 		{"--proxy-mode=ipvs", exitUsage, "", "command line: mode: ipvs is not supported; set it to nftables, or leave it empty\n"},
+		{"check --help", exitOK, "waypost-proxy check [FLAG]...", ""},
+		{"check --nope", exitUsage, "", "command line: flag provided but not defined: -nope; see --help\n"},
+		{"check --proxy-mode=ipvs", exitUsage, "", "command line: mode: ipvs is not supported; set it to nftables, or leave it empty\n"},
+		{"check --cluster-cidr 10.244.0.0/16,fd00::/48 --nodeport-addresses primary --iptables-min-sync-period 5s", exitOK,
+			"note: iptables.minSyncPeriod: has no effect: changes are applied at once, and those that come meanwhile together\n" +
+				"Pods are recognised by the addresses 10.244.0.0/16, fd00::/48\nNodePorts are open on the Node's own addresses\n" +
+				"listens on 0.0.0.0:10256 for health and 127.0.0.1:10249 for metrics\nthe configuration can be used\n", ""},
+		{"check --detect-local-mode NodeCIDR --metrics-bind-address 127.0.0.1:0", exitOK, "recognised by the Pod ranges of the Node\n", ""},
+		{"check --detect-local-mode BridgeInterface --pod-bridge-interface cni0", exitOK, "recognised by the bridge cni0\n", ""},
+		{"check --nodeport-addresses 10.0.0.0/8", exitOK, "by nothing, as there is no clusterCIDR: connections from outside to ClusterIPs are " +
+			"not masqueraded\nNodePorts are open on the node's addresses in 10.0.0.0/8\n", ""},
+		{"check --config ../../proxy/config/testdata/kubeadm.yaml", exitOK, "the configuration can be used\n", ""},
 		{"routes --help", exitOK, "waypost-proxy routes [FLAG]... [NAMESPACE/NAME | NAMESPACE/]", ""},
 		{"routes --nope", exitUsage, "", "command line: flag provided but not defined: -nope; see --help\n"},
 		{"routes -o xml", exitUsage, "", "command line: -o \"xml\" is neither text nor json\n"},
+		{"routes --kernel-only prod/web", exitUsage, "", "command line: the kernel does not know of Services: --kernel-only is for all routes\n"},
 		{"routes web", exitUsage, "", "command line: \"web\" is not NAMESPACE/NAME or NAMESPACE/\n"},
 	} {
 		var out, messages strings.Builder
@@ -537,8 +550,8 @@ func TestRoutesWhereTheKernelDiffers(t *testing.T) {
 	if code != exitDiffers || out != wantJSON {
 		t.Errorf("routes as JSON: %d\n%s\nwant:\n%s", code, out, wantJSON)
 	}
-	if code, out, _ = r.routes("--plan-only", "prod/none"); code != exitOK || out != "" {
-		t.Errorf("of no Service: %d %s", code, out)
+	if code, out, messages = r.routes("--plan-only", "prod/none"); code != exitError || out != "" || messages != "there is no Service prod/none\n" {
+		t.Errorf("of no Service: %d %s %s", code, out, messages)
 	}
 	r.end()
 	if code, _, messages = r.routes(); code != exitError || !strings.HasPrefix(messages, "ask waypost-proxy on "+r.metrics+" for routes: ") {

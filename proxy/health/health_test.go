@@ -275,9 +275,9 @@ func TestHardFail(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	l := &Listener{Name: "metrics", Address: taken.Addr().String(), HardFail: true, Log: quiet}
+	l := &Listener{Name: "metrics", Address: taken.Addr().String(), HardFail: true, InUse: "is it B?", Log: quiet}
 	_, done := l.Start(context.Background())
-	want := fmt.Sprintf("serve metrics on %s: listen tcp %[1]s: bind: address already in use", l.Address)
+	want := fmt.Sprintf("serve metrics on %s: listen tcp %[1]s: bind: address already in use; is it B?", l.Address)
 	if err := <-done; err == nil || err.Error() != want {
 		t.Errorf("the error is %v, want %s", err, want)
 	}

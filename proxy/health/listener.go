@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 )
 
@@ -19,7 +20,9 @@ type Listener struct {
 	Admit func(local net.Addr) bool
 	// HardFail gives up at the first failure to listen.
 	HardFail bool
-	Log      *slog.Logger
+	// InUse is said beside the failure to listen where somebody else has the address: who that may be.
+	InUse string
+	Log   *slog.Logger
 	// Retry is the time between tries; 0 is five seconds, kube-proxy's.
 	Retry time.Duration
 }
@@ -56,7 +59,9 @@ func (l *Listener) run(ctx context.Context, listener net.Listener, err error) er
 		if ctx.Err() != nil {
 			return nil
 		}
-		err = fmt.Errorf("serve %s on %s: %w", l.Name, l.Address, err)
+		if err = fmt.Errorf("serve %s on %s: %w", l.Name, l.Address, err); l.InUse != "" && errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("%w; %s", err, l.InUse)
+		}
 		if l.HardFail {
 			return err
 		}
