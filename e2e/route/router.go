@@ -32,6 +32,9 @@ type kindKey struct {
 func NewRouter(s *Space, o plan.Options) (*Router, error) {
 	r := &Router{Space: s, objects: map[kindKey]cluster.Object{}}
 	err := s.Do(func() (err error) {
+		if err = conntrack.Load(); err != nil {
+			return err
+		}
 		if r.Kernel, err = nftables.Open(nftables.Options{}); err != nil {
 			return err
 		}
