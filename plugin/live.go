@@ -19,11 +19,12 @@ type Live struct {
 	setup    *Setup
 	servers  map[string]*server.Server // by the names of their listeners
 	retired  chan struct{}             // closed when nothing is left of the Setup before this one
+	settling time.Duration             // how long a reload gives new parts to know what those know whose place they take
 }
 
 // Serve begins to serve a Corefile. After an error nothing is left running. ctx bounds the start only.
 func (c *Compiler) Serve(ctx context.Context, file *config.File) (*Live, error) {
-	l := &Live{compiler: c, servers: make(map[string]*server.Server), retired: make(chan struct{})}
+	l := &Live{compiler: c, servers: make(map[string]*server.Server), retired: make(chan struct{}), settling: settling}
 	close(l.retired)
 	if err := l.Replace(ctx, file); err != nil {
 		return nil, err
@@ -34,7 +35,7 @@ func (c *Compiler) Serve(ctx context.Context, file *config.File) (*Live, error) 
 // Replace serves another Corefile in place of the one that is served. All of the new one is brought up first: it is
 // compiled, its new parts are started (a new kubernetes zone waits for its first state), its new listeners are opened.
 // Then the blocks of the listeners are exchanged, and what is not wanted any more ends once no query needs it. After an
-// error nothing has changed.
+// error nothing has changed; reload.ErrNotYet is one that may be gone the next time.
 func (l *Live) Replace(ctx context.Context, file *config.File) error {
 	select {
 	case <-l.retired:
@@ -45,7 +46,12 @@ func (l *Live) Replace(ctx context.Context, file *config.File) error {
 	if err != nil {
 		return err
 	}
+	deadline := time.Now().Add(l.settling)
 	if err := next.Start(ctx); err != nil {
+		return err
+	}
+	if err := l.keepsUp(ctx, next, deadline); err != nil {
+		next.Retire(l.setup)
 		return err
 	}
 	opened, err := l.open(next.Listeners)
@@ -55,6 +61,32 @@ func (l *Live) Replace(ctx context.Context, file *config.File) error {
 	}
 	l.exchange(next, opened)
 	return nil
+}
+
+const settling = 5 * time.Second
+
+// keepsUp waits until no part of a Setup that is started is behind the one whose place it takes: a zone that knows nothing, as
+// the API server is away, does not replace one that does.
+func (l *Live) keepsUp(ctx context.Context, next *Setup, deadline time.Time) error {
+	if l.setup == nil {
+		return nil
+	}
+	pace := time.NewTicker(20 * time.Millisecond)
+	defer pace.Stop()
+	for {
+		name := next.behind(l.setup)
+		switch {
+		case name == "":
+			return nil
+		case time.Now().After(deadline):
+			return fmt.Errorf("plugin/%s: %w: it does not know the cluster after %s, and the former one does; the former Corefile stays", name, reload.ErrNotYet, l.settling)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-pace.C:
+		}
+	}
 }
 
 // open opens the listeners that are not open already.

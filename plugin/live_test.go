@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/waypost/waypost/plugin/reload"
 	"github.com/waypost/waypost/upstream/upstreamtest"
 )
 
@@ -324,6 +326,35 @@ func corefiles(t testing.TB) []string {
 		".:0 {\nbind 127.0.0.1\nhosts /nonexistent {\nfallthrough\n}\nautopath @kubernetes\n" +
 			fmt.Sprintf(cluster+forward, "pods verified\nttl 7", "expire 20s") + "}\n",
 		".:0 {\nbind 127.0.0.1 127.0.0.2\ncache 30 {\nserve_stale\n}\n" + fmt.Sprintf(cluster+forward, "", "force_tcp") + "}\n",
+	}
+}
+
+// TestReplaceWithoutTheCluster: a zone that knows nothing, as the API server is away, does not replace one that does. One that
+// knows nothing either may.
+func TestReplaceWithoutTheCluster(t *testing.T) {
+	known := "kubernetes cluster.local {\nmanifests ../testdata/demo\n}"
+	unknown := "kubernetes cluster.local {\nendpoint http://127.0.0.1:1\nstartup_timeout 0s\n%s}"
+	corefile := func(directive string) string { return ".:0 {\nbind 127.0.0.1\n" + directive + "\n}" }
+	const name = "web.default.svc.cluster.local."
+	l := live(t, corefile(known))
+	l.settling = 50 * time.Millisecond
+	was, err := exchange("udp", l.at(here), name)
+	if err != nil || !netip.MustParseAddr(was).IsValid() {
+		t.Fatal(was, err)
+	}
+	err = l.Replace(t.Context(), parse(t, corefile(fmt.Sprintf(unknown, ""))))
+	if !errors.Is(err, reload.ErrNotYet) {
+		t.Errorf("the error is %v", err)
+	}
+	if got, err := exchange("udp", l.at(here), name); got != was {
+		t.Errorf("then %s is %s, %v", name, got, err)
+	}
+	l.change(t, corefile(known+"\nlog"))
+	l.change(t, corefile("log"))
+	l.change(t, corefile(fmt.Sprintf(unknown, "")))
+	l.change(t, corefile(fmt.Sprintf(unknown, "ttl 7\n")))
+	if got, err := exchange("udp", l.at(here), name); got != "SERVFAIL" {
+		t.Errorf("at last %s is %s, %v", name, got, err)
 	}
 }
 

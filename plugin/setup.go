@@ -134,6 +134,24 @@ func (c *Compiler) panicked(listener string, value any, stack []byte) {
 	c.options.Journal.Logger("").Error(text)
 }
 
+// behind is the name of a directive that is not ready, where the Setup before has one of that name that is; "" if there is none.
+func (s *Setup) behind(before *Setup) string {
+	was := make(map[string]bool)
+	for _, b := range before.blocks {
+		for _, r := range b.ready {
+			was[r.name] = was[r.name] || r.part.Ready()
+		}
+	}
+	for _, b := range s.blocks {
+		for _, r := range b.ready {
+			if was[r.name] && !r.part.Ready() {
+				return r.name
+			}
+		}
+	}
+	return ""
+}
+
 // watchReadiness has /ready ask the directives of all blocks that have a ready directive.
 func (s *Setup) watchReadiness() {
 	for _, b := range s.blocks {

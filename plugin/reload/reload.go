@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha512"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -36,7 +37,8 @@ type Source struct {
 
 // Served is what serves a Corefile.
 type Served struct {
-	// Replace has another Corefile served. After an error nothing has changed.
+	// Replace has another Corefile served. After an error nothing has changed. After ErrNotYet it is tried again when the Corefile
+	// is next looked at.
 	Replace func(context.Context, *config.File) error
 	// Period is how often the Corefile that is served wants to be looked at, 0 for never. It is the same each time it is
 	// asked, until the next Replace.
@@ -44,6 +46,9 @@ type Served struct {
 	// Digest is that of the Corefile that is served.
 	Digest func() [sha512.Size]byte
 }
+
+// ErrNotYet says that there is nothing wrong with a Corefile that cannot be served now.
+var ErrNotYet = errors.New("not yet")
 
 // New makes what reloads. tried is the Corefile that was to be served at the start, nil where it could not be parsed;
 // failed says that another one is served in its place.
@@ -155,6 +160,9 @@ func (r *Reload) replace(ctx context.Context, file *config.File) error {
 	}
 	r.show(file.Digest)
 	r.refused = err != nil
+	if errors.Is(err, ErrNotYet) {
+		r.tried = [sha512.Size]byte{}
+	}
 	if err != nil {
 		r.refuse(err)
 		return err

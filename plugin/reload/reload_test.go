@@ -199,6 +199,20 @@ func TestBroken(t *testing.T) {
 	})
 }
 
+// TestNotYet: what may be possible the next time is tried again each time.
+func TestNotYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, "a {\n}", 10*time.Second)
+		later := fmt.Errorf("no: %w", ErrNotYet)
+		said := strings.NewReplacer("no", "no: not yet").Replace(refused + "[ERROR] plugin/reload: Corefile changed but reload failed: starting with listener file descriptors: no\n")
+		b.write("b {\n}", later)
+		b.expect(10*time.Second, "a. failed_total 1 version_info 1 waypost_reload_failed 1\n"+said)
+		b.expect(10*time.Second, "a. failed_total 2 version_info 1 waypost_reload_failed 1\n"+said)
+		b.write("b {\n}", nil)
+		b.expect(10*time.Second, "b. failed_total 2 version_info 1 waypost_reload_failed 0\n"+complete)
+	})
+}
+
 func TestAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, "a {\n}", 0)
