@@ -15,6 +15,15 @@ type chain struct {
 	*Block
 	set        *chains // where it is one of
 	unanswered error   // what becomes of a query that no step answered
+	parked     []quota // queries that wait since a step, by its number; the last ones wait for revisions of a complete reply
+}
+
+// parkedAt counts the queries that wait since step i.
+func (c *chain) parkedAt(i int) *quota {
+	if i == completed {
+		i = len(c.Steps)
+	}
+	return &c.parked[i]
 }
 
 // waiter is the step that the chain goes on with, if that can wait without a goroutine.
@@ -42,7 +51,7 @@ type chains struct {
 func newChains(blocks []*Block) *chains {
 	t := &chains{byZone: make(map[string][]*chain), left: make(chan struct{})}
 	for _, b := range blocks {
-		c := &chain{Block: b, set: t, unanswered: fmt.Errorf("plugin/%s: no next plugin found", b.Last)}
+		c := &chain{Block: b, set: t, unanswered: fmt.Errorf("plugin/%s: no next plugin found", b.Last), parked: make([]quota, len(b.Steps)+1)}
 		for _, zone := range b.Zones {
 			t.add(zone, c)
 		}

@@ -13,6 +13,7 @@ type parked struct {
 	chain   *chain
 	step    int     // where it goes on
 	counted bool    // it has a place of Limits.Parked
+	place   *quota  // and one of Limits.ParkedPerStep; nil for one that nobody waits for
 	within  *chains // what it has entered
 
 	out      []byte                // where the reply is written
@@ -50,7 +51,7 @@ func (p *parked) free(answer []byte) {
 	if cap(answer) > cap(p.out) && cap(answer) <= maxOut {
 		p.out = answer[:0]
 	}
-	p.chain, p.exit, p.counted, p.within = nil, nil, false, nil
+	p.chain, p.exit, p.counted, p.place, p.within = nil, nil, false, nil, nil
 	p.q.Original = nil
 	p.server.parks.Put(p)
 }
@@ -58,6 +59,7 @@ func (p *parked) free(answer []byte) {
 // Errors of queries that could not be parked.
 var (
 	errFull   = errors.New("server: too many queries are waiting for an answer from elsewhere")
+	errShare  = errors.New("server: too many queries are waiting for the same upstreams, which leaves places for those of others")
 	errParked = errors.New("server: a directive wanted to wait where it must not")
 )
 
@@ -77,12 +79,18 @@ func (d *desk) park(c *chain, i int) ([]byte, *parked) {
 		d.outdated = true
 		return nil, nil
 	}
+	place := c.parkedAt(i)
+	if !place.takeOf(int64(d.server.limits.ParkedPerStep)) {
+		c.set.leave()
+		return d.fail(c, errShare), nil
+	}
 	if !d.server.parking.take() {
+		place.give()
 		c.set.leave()
 		return d.fail(c, errFull), nil
 	}
 	p := d.server.parked()
-	p.chain, p.step, p.counted, p.within = c, i, true, c.set
+	p.chain, p.step, p.counted, p.place, p.within = c, i, true, place, c.set
 	p.q.Copy(&d.q)
 	p.revising = append(p.revising[:0], d.revising...)
 	if i == completed {
@@ -160,6 +168,9 @@ func (p *parked) end(reply []byte, later *parked) {
 	}
 	if p.counted {
 		p.server.parking.give()
+		if p.place != nil {
+			p.place.give()
+		}
 		p.within.leave()
 	}
 	p.exit.leave(p, reply)

@@ -205,6 +205,38 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
+// TestParkedPerStep: queries for a silent upstream leave places to those that wait for others.
+func TestParkedPerStep(t *testing.T) {
+	seen := new(journal)
+	parking := step(func(q *message.Query, _ *message.Reply) message.Verdict {
+		if q.MayBlock {
+			return message.Done
+		}
+		return message.Park
+	})
+	silent, other := block(t, "silent.", parking), block(t, "other.", parking)
+	silent.Observers, other.Observers = []Observer{seen}, []Observer{seen}
+	b := newBench(t, silent, other)
+	b.server.parking.limit, b.server.limits.ParkedPerStep = 3, 2
+	waiting := []*parked{b.park(t, "a.silent."), b.park(t, "b.silent.")}
+	b.ask(t, "c.silent.", dns.TypeA)
+	waiting = append(waiting, b.park(t, "a.other."))
+	b.ask(t, "b.other.", dns.TypeA)
+	if want := "c.silent. 2: " + errShare.Error() + "\nb.other. 2: " + errFull.Error(); seen.text() != want {
+		t.Errorf("seen\n%s\nwant\n%s", seen.text(), want)
+	}
+	for _, p := range waiting {
+		p.resume()
+	}
+	waiting = []*parked{b.park(t, "c.silent."), b.park(t, "d.silent."), b.park(t, "b.other.")}
+	for _, p := range waiting {
+		p.resume()
+	}
+	if n := b.server.parking.taken.Load(); n != 0 {
+		t.Errorf("%d still count as parked", n)
+	}
+}
+
 // TestWaiterOnSockets: the answer finds its way to the client, over UDP and TCP.
 func TestWaiterOnSockets(t *testing.T) {
 	let := make(chan struct{})

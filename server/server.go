@@ -54,6 +54,7 @@ type Limits struct {
 	ReceiveBuffer  int           // bytes that the kernel keeps for each of them (SO_RCVBUF): 8 MiB
 	Connections    int           // open TCP connections: 4,096; beyond, the one that was silent longest gives way
 	Parked         int           // queries that wait for something at one time: 4,096; beyond, SERVFAIL at once
+	ParkedPerStep  int           // the same for one step of a block, so that one silent upstream leaves places to others: 3,072
 	ParkedPerConn  int           // the same for one TCP connection: 128; beyond, no more is read from it
 	InnerDepth     int           // how deep a question inside a question may be (message.Resolver): 10
 	InnerQuestions int           // how many of them there may be for one query: 100; beyond either, they are SERVFAIL
@@ -70,6 +71,7 @@ func (l Limits) withDefaults() Limits {
 		ReceiveBuffer:  cmp.Or(l.ReceiveBuffer, 8<<20),
 		Connections:    cmp.Or(l.Connections, 4096),
 		Parked:         cmp.Or(l.Parked, 4096),
+		ParkedPerStep:  cmp.Or(l.ParkedPerStep, 3072),
 		ParkedPerConn:  cmp.Or(l.ParkedPerConn, 128),
 		InnerDepth:     cmp.Or(l.InnerDepth, 10),
 		InnerQuestions: cmp.Or(l.InnerQuestions, 100),
@@ -304,8 +306,11 @@ type quota struct {
 }
 
 // take reports whether there was one left to take.
-func (q *quota) take() bool {
-	if q.taken.Add(1) > q.limit {
+func (q *quota) take() bool { return q.takeOf(q.limit) }
+
+// takeOf is take where a limit is not the quota's own.
+func (q *quota) takeOf(limit int64) bool {
+	if q.taken.Add(1) > limit {
 		q.taken.Add(-1)
 		return false
 	}
