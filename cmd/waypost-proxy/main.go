@@ -5,7 +5,7 @@
 //	waypost-proxy [--kubeconfig FILE] [--cluster-cidr RANGE] ...
 //	waypost-proxy check [--config FILE] ...
 //	waypost-proxy routes [NAMESPACE/NAME] [-o text|json]
-//	waypost-proxy --cleanup
+//	waypost-proxy cleanup [own | kube-proxy]
 package main
 
 import (
@@ -21,7 +21,6 @@ import (
 
 	"github.com/waypost/waypost/proxy/config"
 	"github.com/waypost/waypost/proxy/conntrack"
-	"github.com/waypost/waypost/proxy/kubeproxy"
 	"github.com/waypost/waypost/proxy/nftables"
 )
 
@@ -49,6 +48,8 @@ func run(args []string, out, messages io.Writer) int {
 			return runRoutes(args[1:], readKernel, out, messages)
 		case "check":
 			return runCheck(args[1:], out, messages)
+		case "cleanup":
+			return runCleanup(args[1:], out, messages)
 		}
 	}
 	c, err := config.ParseCommand(args, out)
@@ -73,16 +74,14 @@ func run(args []string, out, messages io.Writer) int {
 
 // act does what the command says that needs the kernel.
 func act(c *config.Command, out io.Writer) error {
+	if c.Cleanup {
+		return cleanUp("", out)
+	}
 	k, err := nftables.Open(nftables.Options{MasqueradeBit: &c.Settings.MasqueradeBit})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = k.Close() }() // the process ends
-	if c.Cleanup {
-		err := k.Cleanup()
-		_, failed := kubeproxy.Remove()
-		return errors.Join(err, failed)
-	}
 	flows, err := conntrack.Open()
 	if err != nil {
 		return err
@@ -95,18 +94,6 @@ func act(c *config.Command, out io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	return serve(ctx, c, node{tables{k}, flows, removeKubeProxy, "/"}, out)
-}
-
-// removeKubeProxy takes away what kube-proxy has left behind. It has a connection of its own, as routes change meanwhile.
-func removeKubeProxy() (removed []string, err error) {
-	k, err := nftables.Open(nftables.Options{})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = k.Close() }() // nothing is read from it any more
-	tables, err := k.RemoveKubeProxy()
-	others, failed := kubeproxy.Remove()
-	return append(tables, others...), errors.Join(err, failed)
 }
 
 // initOnly does what later starts need no full privileges for any more.

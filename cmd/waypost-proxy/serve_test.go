@@ -496,6 +496,8 @@ func TestRun(t *testing.T) {
 		{"--help", exitOK, "waypost-proxy routes [FLAG]...", ""},
 		{"--nope", exitUsage, "", "command line: flag provided but not defined: -nope; see --help\n"},
 		{"--proxy-mode=ipvs", exitUsage, "", "command line: mode: ipvs is not supported; set it to nftables, or leave it empty\n"},
+		{"cleanup --help", exitOK, "waypost-proxy cleanup [own | kube-proxy]", ""},
+		{"cleanup all", exitUsage, "", "command line: [\"all\"] is neither own nor kube-proxy\n"},
 		{"check --help", exitOK, "waypost-proxy check [FLAG]...", ""},
 		{"check --nope", exitUsage, "", "command line: flag provided but not defined: -nope; see --help\n"},
 		{"check --proxy-mode=ipvs", exitUsage, "", "command line: mode: ipvs is not supported; set it to nftables, or leave it empty\n"},

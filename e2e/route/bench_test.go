@@ -234,7 +234,7 @@ func BenchmarkConnections(b *testing.B) {
 				b.Fatal(err)
 			}
 			connect(b, l.A, netip.AddrPortFrom(netip.MustParseAddr("10.96.0.10"), 80))
-			if err := r.Kernel.Cleanup(); err != nil {
+			if _, err := r.Kernel.RemoveOwn(); err != nil {
 				b.Fatal(err)
 			}
 		})

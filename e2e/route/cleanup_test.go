@@ -1,7 +1,9 @@
 package route
 
 import (
+	"errors"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -92,8 +94,17 @@ func TestCleanupLeavesNothingBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Node1.shell(t, leftovers)
+	removed, err := r.Kernel.RemoveOwn()
+	if want := []string{"table ip waypost", "table ip6 waypost"}; err != nil || !slices.Equal(removed, want) {
+		t.Errorf("removed are %q, want %q: %v", removed, want, err)
+	}
+	if got := l.Node1.shell(t, rules); strings.Contains(got, "waypost") || !strings.Contains(got, "table ip kube-proxy\n") {
+		t.Errorf("of the two, kube-proxy's rules are to be there:\n%s", got)
+	}
 	for range 2 { // the second time, nothing is there
-		if err := r.Kernel.Cleanup(); err != nil {
+		_, own := r.Kernel.RemoveOwn()
+		_, others := r.Kernel.RemoveKubeProxy()
+		if err := errors.Join(own, others); err != nil {
 			t.Fatal(err)
 		}
 		expectRules(t, l.Node1.shell(t, rules))

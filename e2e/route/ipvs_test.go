@@ -3,6 +3,7 @@
 package route
 
 import (
+	"errors"
 	"net"
 	"slices"
 	"strings"
@@ -120,11 +121,10 @@ func (s *Space) removeAll() (removed []string, err error) {
 			return err
 		}
 		defer k.Close()
-		if err := k.Cleanup(); err != nil {
-			return err
-		}
+		_, own := k.RemoveOwn()
+		_, tables := k.RemoveKubeProxy()
 		removed, err = kubeproxy.Remove()
-		return err
+		return errors.Join(own, tables, err)
 	})
 	return removed, err
 }

@@ -276,7 +276,7 @@ func TestSourceRangesOfTheNode(t *testing.T) {
 		if got := l.Node1.Ask(cluster.TCP, to, patience); got != c.want {
 			t.Errorf("allowed from %s: got %q, want %q", c.source, got, c.want)
 		}
-		if err := r.Kernel.Cleanup(); err != nil {
+		if _, err := r.Kernel.RemoveOwn(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -141,7 +141,7 @@ func (l *Lab) router(t *testing.T, o plan.Options) *Router {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := r.Kernel.Cleanup(); err != nil {
+		if _, err := r.Kernel.RemoveOwn(); err != nil {
 			t.Error(err)
 		}
 		if err := r.Close(); err != nil {

@@ -50,7 +50,7 @@ func ParseCommand(args []string, out io.Writer) (*Command, error) {
 	set.SetOutput(io.Discard) // it would print all flags with each error
 	if err := set.Parse(args); errors.Is(err, flag.ErrHelp) {
 		set.SetOutput(out)
-		fmt.Fprintln(out, "waypost-proxy [FLAG]...          keep this node's routes to Services\nwaypost-proxy check [FLAG]...    say whether these flags could be used\nwaypost-proxy routes [FLAG]...   say where they lead\n\nFlags:")
+		fmt.Fprintln(out, "waypost-proxy [FLAG]...          keep this node's routes to Services\nwaypost-proxy check [FLAG]...    say whether these flags could be used\nwaypost-proxy routes [FLAG]...   say where they lead\nwaypost-proxy cleanup [WHOSE]    take them away\n\nFlags:")
 		set.PrintDefaults()
 		return nil, ErrHelp
 	} else if err != nil {
@@ -133,7 +133,7 @@ func (c *Command) flags(d *Document) *flag.FlagSet {
 	set.Func("probe-dns", "`SERVICES` of the cluster's DNS, NAMESPACE/NAME with commas between them, whose endpoints this node asks itself, and leaves out "+
 		"while they do not answer; \"\" is none (default kube-system/kube-dns); also beside --config", c.parseProbeDNS)
 	set.BoolVar(&c.AllowNodeIPs, "allow-node-external-ips", false, "let external IPs of Services be addresses of nodes; also beside --config")
-	set.BoolVar(&c.Cleanup, "cleanup", false, "remove all routes, and kube-proxy's, and end")
+	set.BoolVar(&c.Cleanup, "cleanup", false, "remove all routes, and what kube-proxy has left behind, and end, as waypost-proxy cleanup does")
 	set.BoolVar(&c.InitOnly, "init-only", false, "set the sysctls, which needs full privileges, and end")
 	set.BoolVar(&c.Version, "version", false, "print the version and end")
 	for _, name := range []string{"hostname-override", "node-name"} {

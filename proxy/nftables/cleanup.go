@@ -11,25 +11,30 @@ import (
 	"github.com/waypost/waypost/proxy/nfnetlink"
 )
 
-// Cleanup takes away this program's tables, package conntrack's among them, and what RemoveKubeProxy does. What is not there is no error.
-func (t *Tables) Cleanup() error {
+// RemoveOwn takes away this program's tables, package conntrack's among them, and returns what was there.
+func (t *Tables) RemoveOwn() (removed []string, err error) {
 	t.synced = false
-	_, err := t.remove(t.table, t.table+"-late", kubeProxyTable)
-	return err
+	return t.remove(func(f *family) ([]string, error) { return t.removeTables(f, t.table, t.table+"-late") })
 }
 
 // RemoveKubeProxy takes away what kube-proxy has left behind in nftables, once this program routes in its place: its tables, and
 // its chains in the tables of iptables (of iptables-nft, whose tables are nftables' too), with the rules that lead to them.
 // kubeproxy.Remove takes away the rest. It returns what was there, and is called as Apply is.
-func (t *Tables) RemoveKubeProxy() (removed []string, err error) { return t.remove(kubeProxyTable) }
+func (t *Tables) RemoveKubeProxy() (removed []string, err error) {
+	return t.remove(func(f *family) ([]string, error) {
+		tables, err := t.removeTables(f, "kube-proxy") // of its nftables mode
+		if err != nil {
+			return nil, err
+		}
+		chains, err := t.removeChains(f)
+		return append(tables, chains...), err
+	})
+}
 
-// kubeProxyTable is the name of kube-proxy's tables in its nftables mode.
-const kubeProxyTable = "kube-proxy"
-
-// remove takes away tables, and kube-proxy's part of others. Where somebody changes something meanwhile it begins again.
-func (t *Tables) remove(tables ...string) (removed []string, err error) {
+// remove takes away what one of the two finds. Where somebody changes something meanwhile it begins again.
+func (t *Tables) remove(find func(*family) ([]string, error)) (removed []string, err error) {
 	for range readTries {
-		removed, err = t.removeOnce(tables)
+		removed, err = t.removeOnce(find)
 		if !errors.Is(err, nfnetlink.ErrInterrupted) && !errors.Is(err, unix.ENOENT) {
 			break
 		}
@@ -37,11 +42,11 @@ func (t *Tables) remove(tables ...string) (removed []string, err error) {
 	return removed, err
 }
 
-func (t *Tables) removeOnce(tables []string) (removed []string, err error) {
+func (t *Tables) removeOnce(find func(*family) ([]string, error)) (removed []string, err error) {
 	t.snapshot = nil
 	t.tx = newTransaction(t.table, &t.families)
 	for i := range t.families {
-		found, err := t.removeFamily(&t.families[i], tables)
+		found, err := find(&t.families[i])
 		if err != nil {
 			return nil, fmt.Errorf("clean up: %w", err)
 		}
@@ -53,7 +58,8 @@ func (t *Tables) removeOnce(tables []string) (removed []string, err error) {
 	return removed, nil
 }
 
-func (t *Tables) removeFamily(f *family, unwanted []string) (found []string, err error) {
+// removeTables takes away those of some tables that are there.
+func (t *Tables) removeTables(f *family, unwanted ...string) (found []string, err error) {
 	tables, err := t.tableNames(f)
 	if err != nil {
 		return nil, err
@@ -63,6 +69,15 @@ func (t *Tables) removeFamily(f *family, unwanted []string) (found []string, err
 			t.tx.deleteTable(f, name)
 			found = append(found, "table "+f.word+" "+name)
 		}
+	}
+	return found, nil
+}
+
+// removeChains takes kube-proxy's chains out of the tables of iptables.
+func (t *Tables) removeChains(f *family) (found []string, err error) {
+	tables, err := t.tableNames(f)
+	if err != nil {
+		return nil, err
 	}
 	for _, name := range []string{"nat", "filter", "mangle"} {
 		if !slices.Contains(tables, name) {
