@@ -62,7 +62,8 @@ func (f *Forward) Start(ctx context.Context) error {
 		s.take(path, addrs)
 	}
 	s.update()
-	return s.follow(f.files())
+	s.follow(f.files())
+	return nil
 }
 
 // Stop ends what goes on without questions. Those in flight have their replies.

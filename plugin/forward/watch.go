@@ -1,18 +1,14 @@
 package forward
 
-import (
-	"fmt"
-
-	"github.com/waypost/waypost/watch/files"
-)
+import "github.com/waypost/waypost/watch/files"
 
 // follow has the files read again whenever they change. What is wrong with one is logged once.
-func (s *servers) follow(paths []string) error {
+func (s *servers) follow(paths []string) {
 	if len(paths) == 0 {
-		return nil
+		return
 	}
 	said := make(map[string]string)
-	watch, err := files.Follow(paths, func() {
+	watch := files.Follow(paths, s.forward.log, func() {
 		for _, path := range paths {
 			text := ""
 			if err := s.reread(path); err != nil {
@@ -24,11 +20,7 @@ func (s *servers) follow(paths []string) error {
 			said[path] = text
 		}
 	})
-	if err != nil {
-		return fmt.Errorf("plugin/forward: %w", err)
-	}
 	s.mu.Lock()
 	s.watch = watch
 	s.mu.Unlock()
-	return nil
 }

@@ -1,65 +1,85 @@
-// Package files tells of changes to single files, as the kernel notices them: also to one that stands behind a link or is
-// replaced by another, as a mounted ConfigMap does it.
+// Package files tells of changes to files, as soon as the kernel notices them: also to one that stands behind a link or is
+// replaced by another, as a mounted ConfigMap does it. What the kernel does not tell of is found by looking again and again.
 package files
 
 import (
 	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
-	"sync"
-	"time"
+	"strings"
+	"syscall"
 
 	"github.com/fsnotify/fsnotify"
 )
 
-// Follower follows files until it is closed.
-type Follower struct {
-	watcher *fsnotify.Watcher
-	paths   []string
-	names   map[string]bool // where something may happen that is about the files
-	changed func()
-	running sync.WaitGroup
-}
-
-const (
-	// quiet is how long nothing more must happen to the files before they are read: who writes one may need several steps.
-	quiet = 50 * time.Millisecond
-	// longest is how long that may take.
-	longest = time.Second
-)
-
 // Follow has changed be called, from a goroutine of its own, when something has happened to any of the files and they have
-// come to rest: they may be as they were. The error is that of a kernel that has no more watches to give, or of a process
-// whose working directory is gone.
-func Follow(paths []string, changed func()) (*Follower, error) {
-	f := &Follower{changed: changed}
-	for _, path := range paths {
-		full, err := filepath.Abs(path)
-		if err != nil {
-			return nil, fmt.Errorf("follow changes of %s: %w", path, err)
-		}
-		f.paths = append(f.paths, full)
-	}
-	var err error
-	if f.watcher, err = fsnotify.NewWatcher(); err != nil {
-		return nil, fmt.Errorf("follow changes of %s: %w", paths[0], err)
-	}
-	f.add()
-	f.running.Go(f.run)
-	return f, nil
+// come to rest: they may be as they were. log is told once if that will be noticed late.
+func Follow(paths []string, log *slog.Logger, changed func()) *Follower {
+	return FollowTarget(newSingle(paths), Poll, log, changed)
 }
 
-// add watches the files and what leads to them. A file that is mounted alone tells of changes only itself, one that is
-// replaced, or a link, only its folder. What is watched already, or cannot be, does not matter.
-func (f *Follower) add() {
-	f.names = map[string]bool{}
-	for _, path := range f.paths {
-		for _, name := range trail(path) {
-			f.names[name] = true
-			_ = f.watcher.Add(filepath.Dir(name))
+// single are single files.
+type single struct {
+	paths []string
+	names map[string]bool // where something may happen that is about the files
+}
+
+func newSingle(paths []string) *single {
+	s := &single{}
+	for _, path := range paths {
+		if full, err := filepath.Abs(path); err == nil { // or else the working directory is gone
+			path = full
 		}
-		_ = f.watcher.Add(path)
+		s.paths = append(s.paths, path)
 	}
+	return s
+}
+
+// String implements Target.
+func (s *single) String() string { return strings.Join(s.paths, ", ") }
+
+// Watched implements Target: the files and what leads to them. A file that is mounted alone tells of changes only itself, one
+// that is replaced, or a link, only its folder.
+func (s *single) Watched() []string {
+	s.names = map[string]bool{}
+	var watched []string
+	for _, path := range s.paths {
+		for _, name := range trail(path) {
+			s.names[name] = true
+			watched = append(watched, filepath.Dir(name))
+		}
+		watched = append(watched, path)
+	}
+	return watched
+}
+
+// Concerns implements Target: what happens to a neighbour does not.
+func (s *single) Concerns(event fsnotify.Event) bool { return s.names[event.Name] }
+
+// Look implements Target.
+func (s *single) Look() uint64 {
+	digest := fnv.New64a()
+	for _, path := range s.paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			fmt.Fprintln(digest, err)
+			continue
+		}
+		fmt.Fprintln(digest, Version(info))
+	}
+	return digest.Sum64()
+}
+
+// Version tells one version of a file from another without reading it: by size, time of change and inode.
+func Version(info fs.FileInfo) string {
+	var inode uint64
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		inode = stat.Ino
+	}
+	return fmt.Sprint(info.Size(), info.ModTime().UnixNano(), inode)
 }
 
 // mostLinks is how many links the kernel follows on the way to a file (path_resolution(7)).
@@ -93,41 +113,4 @@ func firstLink(path string) (link, target, rest string) {
 		}
 	}
 	return "", "", ""
-}
-
-// run tells of changes until the watcher is closed.
-func (f *Follower) run() {
-	var first time.Time // event that changed has not been called for
-	var settled <-chan time.Time
-	for {
-		select {
-		case event, ok := <-f.watcher.Events:
-			if !ok {
-				return
-			}
-			if !f.names[event.Name] { // a neighbour
-				continue
-			}
-		case _, ok := <-f.watcher.Errors: // events were lost
-			if !ok {
-				return
-			}
-		case <-settled:
-			first, settled = time.Time{}, nil
-			f.add()
-			f.changed()
-			continue
-		}
-		if now := time.Now(); settled == nil {
-			first, settled = now, time.After(quiet)
-		} else {
-			settled = time.After(min(quiet, longest-now.Sub(first)))
-		}
-	}
-}
-
-// Close returns when changed will not be called any more.
-func (f *Follower) Close() {
-	f.watcher.Close()
-	f.running.Wait()
 }

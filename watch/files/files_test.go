@@ -1,6 +1,7 @@
 package files
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -41,7 +42,7 @@ func TestFollow(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "config.conf")
 			c.make(t, path)
-			_, told := follow(t, path)
+			told := at(t, path)
 			c.changes(t, path)
 			<-told
 		})
@@ -60,7 +61,7 @@ func TestFollowTrail(t *testing.T) {
 	}
 	link(t, "one", "current")
 	link(t, filepath.Join(folder, "current", "below"), "below")
-	_, told := follow(t, filepath.Join("below", "config.conf"))
+	told := at(t, filepath.Join("below", "config.conf"))
 	link(t, "two", "next")
 	if err := os.Rename("next", "current"); err != nil {
 		t.Fatal(err)
@@ -74,12 +75,12 @@ func TestFollowTrail(t *testing.T) {
 func TestFollowNeighbour(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.conf")
 	write(t, path)
-	_, told := follow(t, path)
+	told := at(t, path)
 	write(t, path+".log")
 	select {
 	case <-told:
 		t.Error("a change of a neighbour was told of")
-	case <-time.After(4 * quiet):
+	case <-time.After(8 * quiet):
 	}
 	write(t, path)
 	<-told
@@ -89,12 +90,13 @@ func TestFollowNeighbour(t *testing.T) {
 func TestFollowRestless(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.conf")
 	write(t, path)
-	f, told := follow(t, path)
+	events := make(chan fsnotify.Event)
+	told := tell(t, kernel{add: func(string) error { return nil }, events: events, close: func() {}}, slog.New(slog.DiscardHandler), path)
 	for {
 		select {
 		case <-told:
 			return
-		case f.watcher.Events <- fsnotify.Event{Name: path, Op: fsnotify.Write}:
+		case events <- fsnotify.Event{Name: path, Op: fsnotify.Write}:
 		}
 	}
 }
@@ -108,21 +110,24 @@ func TestTrailLoop(t *testing.T) {
 	}
 }
 
-// follow follows a file until the test ends, and says when it was told of.
-func follow(t *testing.T, path string) (*Follower, <-chan struct{}) {
+// at follows a file until the test ends, and says when it was told of.
+func at(t *testing.T, path string) <-chan struct{} {
+	t.Helper()
+	return tell(t, newKernel(), slog.New(slog.DiscardHandler), path)
+}
+
+// tell is at, as a kernel of the test's tells of changes.
+func tell(t *testing.T, kernel kernel, log *slog.Logger, path string) <-chan struct{} {
 	t.Helper()
 	told := make(chan struct{}, 1)
-	f, err := Follow([]string{path}, func() {
+	f := follow(newSingle([]string{path}), kernel, Poll, log, func() {
 		select {
 		case told <- struct{}{}:
 		default: // it has been said
 		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(f.Close)
-	return f, told
+	return told
 }
 
 // revise makes a ConfigMap's folder lead to a new version of it, as the kubelet does.

@@ -8,7 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
+
+	follow "github.com/waypost/waypost/watch/files"
 )
 
 // files are where manifests come from: a path, which may be or become a file or a folder, or else a file system.
@@ -130,16 +131,9 @@ func (f *files) look() uint64 {
 			fmt.Fprintln(digest, name, err)
 			continue
 		}
-		fmt.Fprintln(digest, name, info.Size(), info.ModTime().UnixNano(), inode(info))
+		fmt.Fprintln(digest, name, follow.Version(info))
 	}
 	return digest.Sum64()
-}
-
-func inode(info fs.FileInfo) uint64 {
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return stat.Ino
-	}
-	return 0
 }
 
 // folders are those in which a change to the files can show: that of the path itself, the folder, and those that

@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/waypost/waypost/cluster"
+	follow "github.com/waypost/waypost/watch/files"
 )
 
 // Source is a cluster.Source over manifests. The files count as one: after a change either all of them are taken in or,
@@ -47,10 +48,6 @@ type selectors struct {
 	objects    labels.Selector // Services, slices and Pods
 	namespaces labels.Selector // Namespaces and ServiceImports
 }
-
-// pollInterval is how late a change can be seen that the kernel does not report: that of a network file system, or of a
-// symbolic link further up the path.
-const pollInterval = 5 * time.Second
 
 // FromPath returns the source over a file or a folder, which is read again as it changes and need not be there yet. skipped
 // is told, after each reading, of every object that was left out, or a part of it, as watch.Metrics is; nil drops. The error
@@ -78,7 +75,7 @@ func newSource(f files, needs cluster.Needs, log *slog.Logger, skipped func(clus
 	}
 	return &Source{
 		files: f, needs: needs, selectors: selectors{objects: objects, namespaces: namespaces},
-		log: log, skipped: skipped, poll: pollInterval, said: map[string]bool{},
+		log: log, skipped: skipped, poll: follow.Poll, said: map[string]bool{},
 	}, nil
 }
 
@@ -89,11 +86,13 @@ func (s *Source) Run(ctx context.Context, sink cluster.Sink) {
 		<-ctx.Done()
 		return
 	}
-	w := newWatcher(&s.files, s.poll, s.log)
-	defer w.close()
+	follower, told := s.follow()
+	defer follower.Close()
 	for {
 		s.take(sink)
-		if !w.wait(ctx) {
+		select {
+		case <-told:
+		case <-ctx.Done():
 			return
 		}
 	}
