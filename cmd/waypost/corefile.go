@@ -54,25 +54,27 @@ func piped(stdin *os.File) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice == 0
 }
 
-// builtIn is what is served where there is no Corefile, or an empty one.
-const builtIn = ".:%d {\n    whoami\n    log\n}\n"
-
-// load reads the text and the server blocks.
+// load reads the text and the server blocks. One without any is an error, see again.
 func (c corefile) load() (*config.File, error) {
 	text, err := c.read()
 	if err != nil {
 		return nil, fmt.Errorf("read the Corefile: %w", err)
 	}
-	return c.parse(text)
+	return c.again(text)
 }
 
-// parse reads the server blocks.
+// parse reads the server blocks of a text, or else the built-in one.
 func (c corefile) parse(text []byte) (*config.File, error) {
 	file, err := c.again(text)
-	if !errors.Is(err, errEmpty) {
-		return file, err
+	if errors.Is(err, errEmpty) {
+		return c.builtIn()
 	}
-	return config.Parse(c.name, fmt.Appendf(nil, builtIn, c.port), config.Options{Port: c.port})
+	return file, err
+}
+
+// builtIn is what is served where there is no Corefile, or an empty one.
+func (c corefile) builtIn() (*config.File, error) {
+	return config.Parse(c.name, fmt.Appendf(nil, ".:%d {\n    whoami\n    log\n}\n", c.port), config.Options{Port: c.port})
 }
 
 // again reads the server blocks of a text that is to take another one's place. One without any is an error: whoever writes

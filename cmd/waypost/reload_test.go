@@ -291,6 +291,47 @@ func TestLastGood(t *testing.T) {
 	}
 }
 
+// TestLastGoodEmpty: at a start an empty Corefile cannot be served where there is a copy, which stays as it is, until the
+// Corefile is mended.
+func TestLastGoodEmpty(t *testing.T) {
+	folder := t.TempDir()
+	with := func(n int) string { return strings.Replace(serving("PORT", n), "bind", "reload 2s 0s\n  bind", 1) }
+	r := startReloading(t, with(1), "-lastgood", folder)
+	r.signal(syscall.SIGTERM)
+	r.end(0)
+	for _, text := range []string{"", "# to be written\n"} {
+		r.write(t, text)
+		r.running = start(t, program(t, "-conf", r.file, "-lastgood", folder))
+		if r.printed("[ERROR] The Corefile cannot be served: " + r.file + ": the Corefile has no server block"); t.Failed() {
+			return
+		}
+		r.printed("[WARNING] Serving "+folder+"/Corefile.lastgood, the last one that could be", ".:"+r.port+" on 127.0.0.1",
+			"[INFO] plugin/reload: Running configuration SHA512 = ...", "Waypost-...", platformLine)
+		expectAnswers(t, r.port, "192.0.2.1")
+		if text == "" {
+			r.signal(syscall.SIGTERM)
+			r.end(0)
+		}
+	}
+	r.write(t, with(2))
+	for line := ""; line != reloaded[1]+"\n"; line = r.line() {
+	}
+	expectAnswers(t, r.port, "192.0.2.2")
+	r.signal(syscall.SIGTERM)
+	r.end(0)
+}
+
+// TestLastGoodBuiltIn: what is served without a Corefile is not kept.
+func TestLastGoodBuiltIn(t *testing.T) {
+	folder := t.TempDir()
+	r := startReloading(t, "", "-lastgood", folder, "-p", freePort(t))
+	r.signal(syscall.SIGTERM)
+	r.end(0)
+	if copies, err := os.ReadDir(folder); len(copies) != 0 || err != nil {
+		t.Errorf("files %v, %v", copies, err)
+	}
+}
+
 // TestNoLastGood: without a copy, or with one that cannot be served either, the start fails as it does without the flag.
 func TestNoLastGood(t *testing.T) {
 	folder := t.TempDir()

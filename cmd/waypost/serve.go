@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -77,19 +78,24 @@ func (p *process) start(ctx context.Context, source corefile) error {
 	if err != nil {
 		return err
 	}
-	file, err := p.serve(ctx, compiler, source)
+	last, there := p.options.lastGood.find(p.options.port)
+	file, err := source.load()
+	empty := errors.Is(err, errEmpty) && !there // where one has been served before, it is surely not meant
+	if empty {
+		file, err = source.builtIn()
+	}
+	if err == nil {
+		err = p.serve(ctx, compiler, file)
+	}
 	failed := err != nil
-	if failed {
-		last, there := p.options.lastGood.find(p.options.port)
-		if !there || ctx.Err() != nil {
+	switch {
+	case failed && (!there || ctx.Err() != nil):
+		return err
+	case failed:
+		if err := p.serveLast(ctx, compiler, last, err); err != nil {
 			return err
 		}
-		p.log.Error(fmt.Sprintf("The Corefile cannot be served: %v", err))
-		p.log.Warn(fmt.Sprintf("Serving %s, the last one that could be", last.name))
-		if _, again := p.serve(ctx, compiler, last); again != nil {
-			return fmt.Errorf("%w; nor can the last good one: %w", err, again)
-		}
-	} else {
+	case !empty:
 		p.keep(file)
 	}
 	then := func(file *config.File) {
@@ -100,15 +106,25 @@ func (p *process) start(ctx context.Context, source corefile) error {
 	return nil
 }
 
-// serve begins to serve a Corefile, which it returns, after an error too if it could be parsed.
-func (p *process) serve(ctx context.Context, compiler *plugin.Compiler, source corefile) (*config.File, error) {
-	file, err := source.load()
-	if err != nil {
-		return nil, err
-	}
+// serve begins to serve a Corefile.
+func (p *process) serve(ctx context.Context, compiler *plugin.Compiler, file *config.File) (err error) {
 	p.warn(file)
 	p.live, err = compiler.Serve(ctx, file)
-	return file, err
+	return err
+}
+
+// serveLast serves the last good Corefile in place of one that cannot be served because of why.
+func (p *process) serveLast(ctx context.Context, compiler *plugin.Compiler, last corefile, why error) error {
+	p.log.Error(fmt.Sprintf("The Corefile cannot be served: %v", why))
+	p.log.Warn(fmt.Sprintf("Serving %s, the last one that could be", last.name))
+	file, err := last.load()
+	if err == nil {
+		err = p.serve(ctx, compiler, file)
+	}
+	if err != nil {
+		return fmt.Errorf("%w; nor can the last good one: %w", why, err)
+	}
+	return nil
 }
 
 // keep keeps a copy of a Corefile that is being served.
