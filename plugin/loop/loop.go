@@ -15,8 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/waypost/waypost/journal"
 	"github.com/waypost/waypost/message"
 	"github.com/waypost/waypost/plugin/env"
@@ -28,7 +26,7 @@ type Loop struct {
 	zone     message.Name
 	exit     func()
 	log      *slog.Logger
-	disabled *prometheus.GaugeVec
+	disabled *upstreams
 	rhythm   rhythm
 
 	routes []Route
@@ -71,10 +69,7 @@ func New(o Options, e env.Env, exit func()) (*Loop, error) {
 	if l.zone, err = message.ParseName(o.Zone); err != nil {
 		return nil, fmt.Errorf("zone of loop: %w", err)
 	}
-	l.disabled, err = env.Register(e, prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: "coredns", Subsystem: "loop", Name: "disabled_upstreams",
-		Help: "1 for each upstream server that is out of use because it sends questions back. Waypost's own.",
-	}, []string{"to"}))
+	l.disabled, err = newUpstreams(e)
 	return l, err
 }
 
@@ -106,17 +101,19 @@ func (l *Loop) found(w *watched, q *message.Query) {
 		return
 	}
 	l.mu.Lock()
-	known := w.looping
+	known := w.looping || l.states[w.server] != w // or nobody wants to know any more
 	w.looping, w.seen = true, true
 	if !w.asking { // it took its time
 		w.next = time.Now().Add(l.rhythm.again)
+	}
+	if !known {
+		w.server.Disable(fmt.Sprintf("upstream %s is out of use: it sends questions back here", w.server))
+		l.disabled.show(w, true)
 	}
 	l.mu.Unlock()
 	if known {
 		return
 	}
-	w.server.Disable(fmt.Sprintf("upstream %s is out of use: it sends questions back here", w.server))
-	l.disabled.WithLabelValues(w.server.String()).Set(1)
 	l.log.Error(fmt.Sprintf("%s: %s sends questions back here. Nothing is forwarded there until it no longer does; other names go on. Query: \"HINFO %s\"",
 		line, w.server, message.Name(q.Lower())))
 }
@@ -150,12 +147,16 @@ func (l *Loop) Start(context.Context) error {
 	return nil
 }
 
-// Stop ends that.
+// Stop ends that. What was out of use is not shown any more: whoever forwards there by now finds out anew.
 func (l *Loop) Stop() {
-	if l.stop != nil {
-		l.stop()
-		<-l.done
+	if l.stop == nil {
+		return
 	}
+	l.stop()
+	<-l.done
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.keep(nil)
 }
 
 // run probes servers when it is time. The first look comes a moment after the start, when the listeners answer.
@@ -196,14 +197,19 @@ func (l *Loop) due(now time.Time) []*watched {
 			}
 		}
 	}
+	l.keep(states)
+	return due
+}
+
+// keep goes on with these servers, and forgets the others. The caller holds mu.
+func (l *Loop) keep(states map[*upstream.Server]*watched) {
 	for server, w := range l.states {
 		if states[server] == nil {
 			delete(l.sent, w.name)
-			l.disabled.DeleteLabelValues(server.String())
+			l.disabled.forget(w)
 		}
 	}
 	l.states = states
-	return due
 }
 
 // zoneOf is where the probes of a route have their names: in the zone of the block, or in that of the route if it is
@@ -272,8 +278,11 @@ func (p *probe) Answered(_ *message.Packed, err error) {
 		w.next = now.Add(l.rhythm.again)
 	default:
 		w.looping, w.pause, w.next = false, 0, time.Time{}
+		if l.states[w.server] != w { // nobody wants to know any more
+			return
+		}
 		w.server.Enable()
-		l.disabled.WithLabelValues(w.server.String()).Set(0)
+		l.disabled.show(w, false)
 		l.log.Info(fmt.Sprintf("%s no longer sends questions back here and is forwarded to again", w.server))
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/waypost/waypost/journal"
 	"github.com/waypost/waypost/message"
+	"github.com/waypost/waypost/plugin/env"
 	"github.com/waypost/waypost/plugin/plugintest"
 	"github.com/waypost/waypost/upstream"
 	"github.com/waypost/waypost/upstream/upstreamtest"
@@ -46,6 +47,7 @@ func TestParse(t *testing.T) {
 type bench struct {
 	loop   *Loop
 	server *upstream.Server
+	env    env.Env
 	out    *plugintest.Output
 	leads  atomic.Bool
 	asked  chan string
@@ -73,7 +75,7 @@ func start(t *testing.T, header, lines string, route message.Name) *bench {
 	b.server = upstream.New(upstream.Config{Addr: back.Addr, Expire: time.Minute})
 	t.Cleanup(b.server.Close)
 	e, out := plugintest.Env(t, "loop", journal.Text)
-	b.out = out
+	b.env, b.out = e, out
 	if b.loop, err = New(o, e, func() { b.exits.Add(1) }); err != nil {
 		t.Fatal(err)
 	}
@@ -259,5 +261,77 @@ func TestGone(t *testing.T) {
 	})
 	if n := testutil.CollectAndCount(b.loop.disabled); n != 0 {
 		t.Errorf("%d servers are shown", n)
+	}
+}
+
+// TestStop: what was out of use is not shown any more once nobody watches it. Over a reload that is when the successor has
+// begun, which may have found the same.
+func TestStop(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		found bool // by the successor too
+		want  int  // series once there is only that
+	}{{"mended", false, 0}, {"as before", true, 1}} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := start(t, ".:53", "loop", root)
+			next, err := New(Options{Zone: "."}, b.env, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := upstream.New(upstream.Config{Addr: b.server.Addr(), Expire: time.Minute})
+			t.Cleanup(server.Close)
+			next.Watch(Route{Zone: root, Servers: func() []*upstream.Server { return []*upstream.Server{server} }})
+			b.loop.rhythm.first, b.loop.rhythm.again = nil, time.Hour // one probe of each
+			next.rhythm = b.loop.rhythm
+			back := func(l *Loop) {
+				t.Helper()
+				q := plugintest.Ask(t, strings.TrimPrefix(<-b.asked, "HINFO "), dns.TypeHINFO)
+				if v := l.Serve(q, plugintest.Begin(q)); v != message.Done {
+					t.Errorf("verdict %d", v)
+				}
+			}
+			b.run(t)
+			back(b.loop)
+			expect := func(series int, when string) {
+				t.Helper()
+				want := strings.Repeat(fmt.Sprintf("coredns_loop_disabled_upstreams{to=%q} 1\n", b.server), series)
+				if want != "" {
+					want = "# HELP coredns_loop_disabled_upstreams 1 for each upstream server that is out of use because it sends questions back. Waypost's own.\n" +
+						"# TYPE coredns_loop_disabled_upstreams gauge\n" + want
+				}
+				if err := testutil.CollectAndCompare(next.disabled, strings.NewReader(want)); err != nil {
+					t.Errorf("%s: %v", when, err)
+				}
+			}
+			expect(1, "found")
+			if err := next.Start(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			if tt.found {
+				back(next)
+			} else {
+				<-b.asked
+			}
+			expect(1, "both")
+			b.loop.Stop()
+			expect(tt.want, "the successor alone")
+			next.Stop()
+			expect(0, "none")
+		})
+	}
+}
+
+// TestStopLate: a probe that comes back after the end changes nothing.
+func TestStopLate(t *testing.T) {
+	b := start(t, ".:53", "loop", root)
+	b.run(t)
+	<-b.asked
+	b.loop.mu.Lock()
+	w := b.loop.states[b.server]
+	b.loop.mu.Unlock()
+	b.loop.Stop()
+	b.loop.found(w, plugintest.Ask(t, "1.2.", dns.TypeHINFO))
+	if n := testutil.CollectAndCount(b.loop.disabled); n != 0 || b.server.Down(0) || b.out.Take() != "" {
+		t.Errorf("%d servers are shown, out of use %v", n, b.server.Down(0))
 	}
 }
