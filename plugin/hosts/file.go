@@ -18,6 +18,8 @@ type file struct {
 	entries  int    // how many it had
 	read     bool   // it could be read at least once
 	trouble  string // what was the matter the last time; "" is nothing
+
+	emptied fs.FileInfo // of a file that was found without addresses, where there had been some; nil is none
 }
 
 // Start reads the file, and goes on to look at it.
@@ -59,7 +61,11 @@ func (h *Hosts) refresh() {
 	f, before := &h.file, h.file.trouble
 	f.trouble = ""
 	switch {
+	case err == nil && f.is(f.emptied):
+		f.emptied = nil
+		h.log.Info(fmt.Sprintf("Hosts file %q still has no line that begins with an address: its entries are gone", h.options.Path))
 	case err == nil && before != "" && f.read:
+		f.emptied = nil
 		h.log.Info(fmt.Sprintf("Hosts file %q can be read again", h.options.Path))
 	case err == nil:
 		f.read = true
@@ -76,6 +82,9 @@ func (h *Hosts) refresh() {
 // errNoHosts is returned for a file that is surely no hosts file, or no more.
 var errNoHosts = errors.New("no line begins with an address")
 
+// errEmptied is returned once for a file that says nothing any more: whoever writes one in place cuts it to nothing first.
+var errEmptied = errors.New("no line begins with an address any more, which counts if the next look finds the same")
+
 // readFile reads the file if it has another size or time than before.
 func (h *Hosts) readFile() error {
 	info, err := os.Stat(h.options.Path)
@@ -83,7 +92,7 @@ func (h *Hosts) readFile() error {
 		return err
 	}
 	f := &h.file
-	if f.read && info.Size() == f.size && info.ModTime().Equal(f.modified) {
+	if f.read && f.is(info) {
 		return nil
 	}
 	text, err := plainfile.Read(h.options.Path, info)
@@ -92,14 +101,29 @@ func (h *Hosts) readFile() error {
 	}
 	r := h.reader(fmt.Sprintf("Hosts file %q", h.options.Path))
 	read := r.read(text)
-	if r.lines == 0 && r.others > 0 {
+	switch {
+	case r.lines > 0:
+	case r.others > 0:
 		return fmt.Errorf("%s: %w", r.source, errNoHosts)
+	case f.entries > 0 && !f.again(info):
+		f.emptied = info
+		return fmt.Errorf("%s: %w", r.source, errEmptied)
 	}
 	f.size, f.modified, f.entries = info.Size(), info.ModTime(), read.count
 	h.table.Store(newTable(h.options.TTL, read, h.inline))
 	h.metrics.entries.WithLabelValues(h.options.Path).Set(float64(h.inline.count + read.count))
 	h.metrics.reload.Set(float64(info.ModTime().UnixNano()) / 1e9)
 	return nil
+}
+
+// is reports whether the file was read last as info has it.
+func (f *file) is(info fs.FileInfo) bool {
+	return info != nil && info.Size() == f.size && info.ModTime().Equal(f.modified)
+}
+
+// again reports whether the file that was found without addresses still is as it was then.
+func (f *file) again(info fs.FileInfo) bool {
+	return f.emptied != nil && info.Size() == f.emptied.Size() && info.ModTime().Equal(f.emptied.ModTime())
 }
 
 // reader makes a reader of hosts lines that go by the options.

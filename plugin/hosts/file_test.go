@@ -1,6 +1,7 @@
 package hosts_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -21,6 +22,12 @@ var temporary = regexp.MustCompile(`/[^ ":]*/hosts`)
 
 // elsewhere gives the file of a test another name.
 func elsewhere(text string) string { return temporary.ReplaceAllString(text, "/tmp/hosts") }
+
+// emptied is what is said of a file that has lost its addresses.
+func emptied(entries int) string {
+	return fmt.Sprintf("[WARNING] plugin/hosts: Hosts file \"/tmp/hosts\": no line begins with an address any more, which counts if the next look finds the same; "+
+		"the %d entries that were read before stay\n", entries)
+}
 
 // TestReload changes the file in every way, two reloads apart.
 func TestReload(t *testing.T) {
@@ -65,7 +72,9 @@ func TestReload(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "10.0.0.3", "[INFO] plugin/hosts: Hosts file \"/tmp/hosts\" can be read again\n"},
-		{"nothing but a comment", put("# nothing"), "", ""},
+		{"nothing but a comment", put("# nothing"), "", emptied(4) +
+			"[INFO] plugin/hosts: Hosts file \"/tmp/hosts\" still has no line that begins with an address: its entries are gone\n"},
+		{"one entry", put("10.0.0.4 a.example.org"), "10.0.0.4", ""},
 	}
 	steps[0].change(t)
 	o, err := parse(t, "hosts "+path+" {\nreload 3s\n}")
@@ -97,6 +106,58 @@ func TestReload(t *testing.T) {
 			}
 			if got := elsewhere(out.Take()); got != s.printed {
 				t.Errorf("%s: printed %q, want %q", s.name, got, s.printed)
+			}
+		}
+	})
+}
+
+// TestEmptied looks at the file while it is being written: what is cut to nothing for a moment answers as before.
+func TestEmptied(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hosts")
+	const again = "[INFO] plugin/hosts: Hosts file \"/tmp/hosts\" can be read again\n"
+	steps := []struct{ text, want, printed string }{
+		{"10.0.0.1 a.example.org", "10.0.0.1", ""},
+		{"", "10.0.0.1", emptied(2)},
+		{"10.0.0.22 a.example.org", "10.0.0.22", again},
+		{"# to be written", "10.0.0.22", emptied(2)},
+		{"# to be written soon", "10.0.0.22", ""},
+		{"10.0.33.33 a.example.org", "10.0.33.33", again},
+		{"", "10.0.33.33", emptied(2)},
+		{"10.0.0.44", "", again},
+	}
+	o, err := parse(t, "hosts "+path+" {\nreload 3s\n}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		e, out := plugintest.Env(t, "hosts", journal.Text)
+		h, err := hosts.New(o, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, s := range steps {
+			if err := os.WriteFile(path, []byte(s.text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				if err := h.Start(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				defer h.Stop()
+				time.Sleep(time.Second)
+			} else {
+				time.Sleep(3 * time.Second)
+			}
+			synctest.Wait()
+			want := "SERVFAIL"
+			if s.want != "" {
+				want = "NOERROR | aa | a.example.org. 3600 IN A " + s.want
+			}
+			if got := answer(t, h, "a.example.org. A"); got != want {
+				t.Errorf("%q: got %s, want %s", s.text, got, want)
+			}
+			if got := elsewhere(out.Take()); got != s.printed {
+				t.Errorf("%q: printed %q, want %q", s.text, got, s.printed)
 			}
 		}
 	})
