@@ -1,5 +1,5 @@
 // Package files tells of changes to files, as soon as the kernel notices them: also to one that stands behind a link or is
-// replaced by another, as a mounted ConfigMap does it. What the kernel does not tell of is found by looking again and again.
+// replaced by another, as a mounted ConfigMap does it. Where the kernel cannot tell, they are looked at again and again.
 package files
 
 import (
@@ -18,7 +18,7 @@ import (
 // Follow has changed be called, from a goroutine of its own, when something has happened to any of the files and they have
 // come to rest: they may be as they were. log is told once if that will be noticed late.
 func Follow(paths []string, log *slog.Logger, changed func()) *Follower {
-	return FollowTarget(newSingle(paths), Poll, log, changed)
+	return (&Follower{target: newSingle(paths), kernel: newKernel(), poll: Poll, log: log, changed: changed}).start()
 }
 
 // single are single files.

@@ -120,12 +120,12 @@ func at(t *testing.T, path string) <-chan struct{} {
 func tell(t *testing.T, kernel kernel, log *slog.Logger, path string) <-chan struct{} {
 	t.Helper()
 	told := make(chan struct{}, 1)
-	f := follow(newSingle([]string{path}), kernel, Poll, log, func() {
+	f := (&Follower{target: newSingle([]string{path}), kernel: kernel, poll: Poll, log: log, changed: func() {
 		select {
 		case told <- struct{}{}:
 		default: // it has been said
 		}
-	})
+	}}).start()
 	t.Cleanup(f.Close)
 	return told
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -18,6 +20,8 @@ type Follower struct {
 	target  Target
 	kernel  kernel
 	poll    time.Duration
+	always  bool // to look every poll, or only while the kernel does not tell of all
+	blind   bool // it does not
 	log     *slog.Logger
 	warned  bool // that the kernel has nothing more to give
 	changed func()
@@ -49,17 +53,16 @@ const (
 	longest = time.Second
 )
 
-// FollowTarget is Follow for a target of the caller's, with a look every poll.
+// FollowTarget is Follow for a target of the caller's, with a look every poll, whatever the kernel tells of.
 func FollowTarget(target Target, poll time.Duration, log *slog.Logger, changed func()) *Follower {
-	return follow(target, newKernel(), poll, log, changed)
+	return (&Follower{target: target, kernel: newKernel(), poll: poll, always: true, log: log, changed: changed}).start()
 }
 
-func follow(target Target, kernel kernel, poll time.Duration, log *slog.Logger, changed func()) *Follower {
-	f := &Follower{target: target, kernel: kernel, poll: poll, log: log, changed: changed}
+func (f *Follower) start() *Follower {
 	var ctx context.Context
 	ctx, f.stop = context.WithCancel(context.Background())
 	f.watch()
-	f.seen = target.Look()
+	f.seen = f.target.Look()
 	f.running.Go(func() { f.run(ctx) })
 	return f
 }
@@ -83,11 +86,19 @@ func newKernel() kernel {
 
 // watch has the kernel tell of the files, and of what leads to them by now.
 func (f *Follower) watch() {
+	f.blind = false
 	for _, path := range f.target.Watched() {
 		if err := f.kernel.add(path); err != nil {
+			f.blind = f.blind || !awaited(path, err)
 			f.warn(err)
 		}
 	}
+}
+
+// awaited reports whether a path could not be watched only because it is not there, in a folder that tells of it when it is.
+func awaited(path string, err error) bool {
+	folder, missing := os.Stat(filepath.Dir(path))
+	return errors.Is(err, fs.ErrNotExist) && missing == nil && folder.IsDir()
 }
 
 // warn says once that changes are noticed late, why, and what helps. A path that is not there, or not to be looked into, is
@@ -116,6 +127,10 @@ func (f *Follower) run(ctx context.Context) {
 	var first time.Time // sign of a change that changed has not been called for
 	var settled <-chan time.Time
 	for {
+		looks := ticker.C
+		if !f.always && !f.blind {
+			looks = nil
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -125,7 +140,7 @@ func (f *Follower) run(ctx context.Context) {
 			}
 		case err := <-f.kernel.errors:
 			f.log.Debug(fmt.Sprintf("%s: the kernel lost track of changes: %v", f.target, err))
-		case <-ticker.C:
+		case <-looks:
 			if !f.moved() {
 				continue
 			}

@@ -2,6 +2,7 @@ package files
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -24,7 +25,7 @@ func TestPoll(t *testing.T) {
 		{syscall.ENOSPC, "no space left on device",
 			"; to have them noticed at once, raise the sysctl fs.inotify.max_user_watches of the node before the next start"},
 		{syscall.ENOSYS, "function not implemented", ""},
-		{syscall.ENOENT, "", ""},
+		{syscall.ENOTDIR, "", ""},
 		{syscall.EACCES, "", ""},
 	} {
 		t.Run(tt.err.Error(), func(t *testing.T) {
@@ -72,6 +73,34 @@ func TestPoll(t *testing.T) {
 					t.Errorf("said\n%s\nwant\n%s", got, want)
 				}
 			})
+		})
+	}
+}
+
+// TestNoLooks: as long as the kernel tells of all there are no looks, which cost a process that has nothing else to do. A folder
+// that is not there cannot tell of what comes into being in it.
+func TestNoLooks(t *testing.T) {
+	for _, tt := range []struct {
+		path string
+		err  error
+		told int
+	}{
+		{"config.conf", nil, 0},
+		{"config.conf", syscall.ENOENT, 0},
+		{"folder/config.conf", syscall.ENOENT, 1},
+	} {
+		folder := t.TempDir()
+		synctest.Test(t, func(t *testing.T) {
+			path := filepath.Join(folder, tt.path)
+			told := tell(t, kernel{add: func(string) error { return tt.err }, close: func() {}}, slog.New(slog.DiscardHandler), path)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if len(told) != tt.told {
+				t.Errorf("%s, %v: told %d times, want %d", tt.path, tt.err, len(told), tt.told)
+			}
 		})
 	}
 }
