@@ -23,16 +23,28 @@ func (c *town) folder(parts ...string) string {
 	return filepath.Join(append([]string{c.peers.Root(), "deploy"}, parts...)...)
 }
 
-// overlays: the API server takes every kustomization of deploy/, to the last field.
-func (c *town) overlays(t *testing.T) {
-	files, err := filepath.Glob(c.folder("overlays", "*", "kustomization.yaml"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no overlays: %v", err)
+// kustomizations: the API server takes every kustomization of deploy/, to the last field: each component as its own comment has
+// it used, and those together that go together.
+func (c *town) kustomizations(t *testing.T) {
+	overlays, components := c.found(t, "overlays"), c.found(t, "components")
+	folders := append(overlays, c.folder(), c.folder("base"))
+	for _, component := range components {
+		folders = append(folders, temporary(t, c, usage(t, component)))
 	}
-	for _, file := range append(files, c.folder("kustomization.yaml"), c.folder("base", "kustomization.yaml")) {
-		if err := c.objects.apply(t.Context(), waypost, kustomize(t, filepath.Dir(file)), true); err != nil {
-			t.Errorf("%s: %v", filepath.Dir(file), err)
+	for _, autoscaler := range []string{"hpa", "proportional"} {
+		folder := temporary(t, c, fmt.Sprintf(together, "dual-stack", autoscaler))
+		if replicas := at(one(t, kustomize(t, folder), "Deployment", "coredns").Object, "spec.replicas"); replicas != nil {
+			t.Errorf("%v replicas, though %s is to say how many", replicas, autoscaler)
 		}
+		folders = append(folders, folder)
+	}
+	for _, folder := range folders {
+		if err := c.objects.apply(t.Context(), waypost, kustomize(t, folder), true); err != nil {
+			t.Errorf("%s: %v", folder, err)
+		}
+	}
+	if _, err := build(temporary(t, c, fmt.Sprintf(together, "hpa", "proportional"))); err == nil || !strings.Contains(err.Error(), "/spec/replicas") {
+		t.Errorf("two autoscalers of one Deployment were accepted, or for another reason not: %v", err)
 	}
 	if err := c.objects.apply(t.Context(), waypost, c.withSysctls(t, elsewhere), true); err != nil {
 		t.Errorf("the companion with components/sysctls: %v", err)
@@ -45,6 +57,45 @@ func (c *town) overlays(t *testing.T) {
 		t.Errorf("a field that there is not was accepted, or for another reason not: %v", err)
 	}
 }
+
+// found are the kustomizations in a folder of deploy/.
+func (c *town) found(t *testing.T, folder string) (folders []string) {
+	t.Helper()
+	files, err := filepath.Glob(c.folder(folder, "*", "kustomization.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no %s: %v", folder, err)
+	}
+	for _, file := range files {
+		folders = append(folders, filepath.Dir(file))
+	}
+	return folders
+}
+
+// usage is the kustomization that a component's comment shows, for temporary.
+func usage(t *testing.T, component string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(component, "kustomization.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	comment, _, _ := strings.Cut(string(text), "\napiVersion: ")
+	var shown strings.Builder
+	for line := range strings.Lines(comment) {
+		if line, ok := strings.CutPrefix(line, "#     "); ok {
+			shown.WriteString(line)
+		}
+	}
+	if !strings.Contains(shown.String(), "deploy/components/"+filepath.Base(component)+"]") {
+		t.Fatalf("the comment of %s does not show how it is used", component)
+	}
+	return strings.ReplaceAll(shown.String(), "github.com/waypost/waypost/deploy", "%[1]s")
+}
+
+// together is a kustomization of four components, of which two are left open.
+const together = `
+resources: [%%[1]s/base]
+components: [%%[1]s/components/%s, %%[1]s/components/%s, %%[1]s/components/lastgood, %%[1]s/components/pods]
+`
 
 // TestVersions: what deploy/ installs is what `make image` makes.
 func TestVersions(t *testing.T) {

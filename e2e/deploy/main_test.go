@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 // TestDeploy is one story told of one cluster of a single node: each part takes it up where the one before has left it.
 func TestDeploy(t *testing.T) {
 	c := startTown(t)
-	t.Run("every overlay is accepted", c.overlays)
+	t.Run("every kustomization is accepted", c.kustomizations)
 	t.Run("the chart is accepted", c.chart)
 	t.Run("the companion routes", c.companion)
 	t.Run("sysctls are set for the companion", c.sysctls)

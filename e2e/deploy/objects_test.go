@@ -96,15 +96,19 @@ func (o *objects) mustApply(t *testing.T, manager string, list []*unstructured.U
 // kustomize builds a folder, as `kubectl kustomize` does.
 func kustomize(t *testing.T, folder string) []*unstructured.Unstructured {
 	t.Helper()
-	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), folder)
-	if err != nil {
-		t.Fatalf("kustomize %s: %v", folder, err)
-	}
-	text, err := built.AsYaml()
+	text, err := build(folder)
 	if err != nil {
 		t.Fatalf("kustomize %s: %v", folder, err)
 	}
 	return parse(t, text)
+}
+
+func build(folder string) ([]byte, error) {
+	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), folder)
+	if err != nil {
+		return nil, err
+	}
+	return built.AsYaml()
 }
 
 // parse reads YAML documents; a List counts as what is in it.
