@@ -48,21 +48,39 @@ func (c *town) chart(t *testing.T) {
 }
 
 // beside: where the Service kube-dns is somebody else's, a release of the chart shares the load with its servers, and serves alone
-// once these are gone.
+// once these are gone. A server block of its Corefile is in a Secret, which only root and the Pod's group may read.
 func (c *town) beside(t *testing.T) {
-	list, err := render(t, c.folder("chart"), map[string]any{"fullnameOverride": "waypost", "k8sAppLabelOverride": "kube-dns"})
+	list, err := render(t, c.folder("chart"), map[string]any{
+		"fullnameOverride": "waypost", "k8sAppLabelOverride": "kube-dns",
+		"extraConfig":  map[string]any{"import": map[string]any{"parameters": "/etc/more/*.server"}},
+		"extraSecrets": []any{map[string]any{"name": "more", "mountPath": "/etc/more"}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.objects.mustApply(t, waypost, list)
+	c.objects.mustApply(t, waypost, append(parse(t, []byte(secretServer)), list...))
 	c.rolledOut(t, "waypost")
 	c.removeServer(t)
 	c.answers(t, "10.96.0.1\n", "kubernetes.default.svc.cluster.local")
+	c.answers(t, "192.0.2.7\n", "secret.more.example")
 	for _, pod := range c.pods(t, "k8s-app=kube-dns") {
 		c.confined(t, pod, "waypost", 1<<10)
 		c.allowed(t, pod)
 	}
 }
+
+const secretServer = `
+apiVersion: v1
+kind: Secret
+metadata: {name: more, namespace: kube-system}
+stringData:
+  one.server: |
+    more.example:53 {
+        hosts {
+            192.0.2.7 secret.more.example
+        }
+    }
+`
 
 // TestChartValues: values of CoreDNS's chart have the effect they have there.
 func TestChartValues(t *testing.T) {
