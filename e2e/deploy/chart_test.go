@@ -98,7 +98,7 @@ dns://.:53 {
     cache 30
     prometheus :9153
 }
-tls://.:853 tls://example.org:853 {
+dns://.:5353 dns://example.org:5353 {
     errors
 }`
 	if corefile != want {
@@ -124,10 +124,10 @@ tls://.:853 tls://example.org:853 {
   port: 53
   protocol: TCP
   targetPort: 53
-- name: tcp-853
-  port: 853
-  protocol: TCP
-  targetPort: 853
+- name: udp-5353
+  port: 5353
+  protocol: UDP
+  targetPort: 5353
 `},
 		{"PodDisruptionBudget", "dns-coredns", "spec.minAvailable", "1\n"},
 		{"PodDisruptionBudget", "dns-coredns", "spec.maxUnavailable", "null\n"},
@@ -152,6 +152,8 @@ func TestChartRefuses(t *testing.T) {
 		`{hpa: {enabled: true}, autoscaler: {enabled: true}}`: "two autoscalers",
 		`{rbac: {pspEnable: true}}`:                           "pspEnable",
 		`{servers: []}`:                                       "servers",
+		`{servers: [{port: 853, zones: [{zone: ., scheme: tls://}], plugins: [{name: errors}]}]}`:   "'/servers/0/zones/0/scheme': value must be one of '', 'dns://'",
+		`{servers: [{port: 443, zones: [{zone: ., scheme: https://}], plugins: [{name: errors}]}]}`: "'/servers/0/zones/0/scheme': value must be one of '', 'dns://'",
 	} {
 		var v map[string]any
 		if err := yaml.Unmarshal([]byte(values), &v); err != nil {

@@ -1,24 +1,19 @@
 {{/*
-The ports of the server blocks, as {"53": {"UDP": true, "TCP": true, "nodePort": 0}}. A block whose zones name no scheme listens
-on both protocols, one with dns:// on UDP, and on TCP with use_tcp, any other scheme on TCP; grpc's QUIC is not there.
+The ports of the server blocks, as {"53": {"UDP": true, "TCP": true, "nodePort": 0}}. A block whose zones name no scheme has both
+protocols, one with dns:// has UDP, and TCP with use_tcp, as in CoreDNS's chart.
 */}}
 {{- define "waypost.ports" -}}
 {{- $ports := dict -}}
 {{- range .Values.servers -}}
-{{- $one := default (dict "UDP" false "TCP" false "nodePort" 0) (get $ports (toString .port)) -}}
+{{- $one := default (dict "UDP" true "TCP" false "nodePort" 0) (get $ports (toString .port)) -}}
 {{- $schemes := false -}}
 {{- range .zones -}}
 {{- if .scheme -}}
 {{- $schemes = true -}}
-{{- $plain := eq .scheme "dns://" -}}
-{{- if $plain -}}{{- $_ := set $one "UDP" true -}}{{- end -}}
-{{- if or (not $plain) .use_tcp -}}{{- $_ := set $one "TCP" true -}}{{- end -}}
+{{- if .use_tcp -}}{{- $_ := set $one "TCP" true -}}{{- end -}}
 {{- end -}}
 {{- end -}}
-{{- if not $schemes -}}
-{{- $_ := set $one "UDP" true -}}
-{{- $_ := set $one "TCP" true -}}
-{{- end -}}
+{{- if not $schemes -}}{{- $_ := set $one "TCP" true -}}{{- end -}}
 {{- if .nodePort -}}{{- $_ := set $one "nodePort" .nodePort -}}{{- end -}}
 {{- $_ := set $ports (toString .port) $one -}}
 {{- end -}}
