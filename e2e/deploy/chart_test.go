@@ -48,12 +48,14 @@ func (c *town) chart(t *testing.T) {
 }
 
 // beside: where the Service kube-dns is somebody else's, a release of the chart shares the load with its servers, and serves alone
-// once these are gone. A server block of its Corefile is in a Secret, which only root and the Pod's group may read.
+// once these are gone. A server block of its Corefile is in a Secret, which only root and the Pod's group may read;
+// that has hosts in one of zoneFiles.
 func (c *town) beside(t *testing.T) {
 	list, err := render(t, c.folder("chart"), map[string]any{
 		"fullnameOverride": "waypost", "k8sAppLabelOverride": "kube-dns",
 		"extraConfig":  map[string]any{"import": map[string]any{"parameters": "/etc/more/*.server"}},
 		"extraSecrets": []any{map[string]any{"name": "more", "mountPath": "/etc/more"}},
+		"zoneFiles":    []any{map[string]any{"filename": "more.hosts", "contents": "192.0.2.8 file.more.example\n"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -63,6 +65,7 @@ func (c *town) beside(t *testing.T) {
 	c.removeServer(t)
 	c.answers(t, "10.96.0.1\n", "kubernetes.default.svc.cluster.local")
 	c.answers(t, "192.0.2.7\n", "secret.more.example")
+	c.answers(t, "192.0.2.8\n", "file.more.example")
 	for _, pod := range c.pods(t, "k8s-app=kube-dns") {
 		c.confined(t, pod, "waypost", 1<<10)
 		c.allowed(t, pod)
@@ -76,7 +79,7 @@ metadata: {name: more, namespace: kube-system}
 stringData:
   one.server: |
     more.example:53 {
-        hosts {
+        hosts /etc/coredns/more.hosts {
             192.0.2.7 secret.more.example
         }
     }
