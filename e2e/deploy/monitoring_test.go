@@ -17,6 +17,9 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+	apps "k8s.io/api/apps/v1"
+	core "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
 	"github.com/waypost/waypost/e2e/lab"
@@ -101,6 +104,38 @@ func TestPromtool(t *testing.T) {
 		t.Fatal(err)
 	}
 	promtool("check", "rules", file)
+}
+
+// TestPodMonitor: it finds the companion's Pods, and the port that is the metrics'.
+func TestPodMonitor(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/monitoring/podmonitor.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var monitor struct {
+		Metadata struct{ Namespace string }
+		Spec     struct {
+			Selector            struct{ MatchLabels map[string]string }
+			PodMetricsEndpoints []struct{ Port string }
+		}
+	}
+	if err := yaml.Unmarshal(text, &monitor); err != nil {
+		t.Fatal(err)
+	}
+	daemonSet := &apps.DaemonSet{}
+	built := one(t, kustomize(t, "../../deploy/overlays/companion"), "DaemonSet", "waypost-proxy")
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(built.Object, daemonSet); err != nil {
+		t.Fatal(err)
+	}
+	template := daemonSet.Spec.Template
+	if monitor.Metadata.Namespace != daemonSet.Namespace || !maps.Equal(monitor.Spec.Selector.MatchLabels, template.Labels) {
+		t.Errorf("it looks in %s for %v, the Pods are in %s with %v", monitor.Metadata.Namespace, monitor.Spec.Selector.MatchLabels, daemonSet.Namespace, template.Labels)
+	}
+	if endpoints := monitor.Spec.PodMetricsEndpoints; len(endpoints) != 1 || !slices.ContainsFunc(template.Spec.Containers[0].Ports, func(p core.ContainerPort) bool {
+		return p.Name == endpoints[0].Port && p.ContainerPort == 10249
+	}) {
+		t.Errorf("it scrapes %v, the Pods have %v", endpoints, template.Spec.Containers[0].Ports)
+	}
 }
 
 // metrics: a Prometheus that scrapes the two programs has series for every query of the dashboard. It accepts every alert, and
@@ -193,7 +228,10 @@ func selectors(t *testing.T, where, query string) (all []string) {
 
 // inTrouble are selectors of alerts that have no series in a cluster in which all is well, and why.
 var inTrouble = map[string]string{
-	"alert WaypostAPIErrors": `coredns_kubernetes_rest_client_requests_total{code!~"2.."}`, // the API server has refused nothing
+	"alert WaypostAPIErrors":           `coredns_kubernetes_rest_client_requests_total{code!~"2.."}`, // the API server has refused nothing
+	"alert WaypostLoop":                `coredns_loop_disabled_upstreams`,                            // no upstream has led back
+	"alert WaypostSkippedObjects":      `coredns_kubernetes_skipped_objects_total`,                   // the API server sends nothing of the kind
+	"alert WaypostProxySkippedObjects": `waypost_proxy_skipped_objects_total`,                        // as above
 }
 
 // occupy gives the programs something to do: an upstream that answers, a Service with an address and a headless one, whose
