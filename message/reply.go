@@ -3,6 +3,7 @@ package message
 import (
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 )
 
@@ -15,6 +16,10 @@ const (
 	Authority
 	Additional
 )
+
+// ErrUnanswered is within Reply.Err where no step of the block has answered. It says nothing of the name, and nothing that
+// will be so for a while, so that a step must not keep the reply.
+var ErrUnanswered = errors.New("no next plugin found")
 
 // QuestionAt is where the question's name stands in every reply: the owner of most records.
 const QuestionAt = HeaderLen

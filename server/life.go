@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"net/netip"
 	"runtime/debug"
 	"time"
@@ -227,5 +228,5 @@ func (s *Server) Resolve(from *message.Query, name message.Name, typ message.Typ
 		d.r.Fail(message.ServFail)
 		reply = d.r.Finish()
 	}
-	return reply, d.r.Err != c.unanswered
+	return reply, !errors.Is(d.r.Err, message.ErrUnanswered)
 }
