@@ -125,8 +125,9 @@ func (q *Query) Copy(from *Query) {
 	q.EDNS.Options = options
 }
 
-// Ask makes q the question for name and typ in class IN that the Resolver asks on behalf of from: the same client over
-// the same transport, the same header and OPT but for its options, and counts it. The reply has no other size limit than a message has.
+// Ask makes q the question for name and typ in class IN on behalf of from, for the Resolver to ask or a step to look up: the
+// same client over the same transport, the same header and OPT but for its options. The reply has no other size limit than a
+// message has.
 func (q *Query) Ask(from *Query, name Name, typ Type) {
 	q.From, q.Local, q.Received, q.Shard, q.Resolver = from.From, from.Local, from.Received, from.Shard, from.Resolver
 	q.Listener = from.Listener
@@ -137,11 +138,7 @@ func (q *Query) Ask(from *Query, name Name, typ Type) {
 	if q.EDNS.Present {
 		q.Size += optLen
 	}
-	if from.Inner == nil {
-		from.Inner = new(int)
-	}
 	q.Inner = from.Inner
-	*q.Inner++
 	q.setName([]byte(name))
 }
 

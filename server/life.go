@@ -208,12 +208,12 @@ func (s *Server) Resolve(from *message.Query, name message.Name, typ message.Typ
 	if !from.MayBlock {
 		d.away = nil
 	}
+	if from.Inner == nil {
+		from.Inner = new(int)
+	}
+	*from.Inner++
 	d.q.Ask(from, name, typ)
 	d.r.Begin(&d.q, make([]byte, 0, message.MinUDPSize))
-	if d.q.Depth > s.limits.InnerDepth || *d.q.Inner > s.limits.InnerQuestions {
-		d.r.Fail(message.ServFail)
-		return d.r.Finish(), true
-	}
 	set := s.chains.Load()
 	if from.MayBlock {
 		set = s.enter()
@@ -223,10 +223,32 @@ func (s *Server) Resolve(from *message.Query, name message.Name, typ message.Typ
 	if !s.admits(c, &d.q, &d.r) {
 		return d.r.Finish(), false
 	}
+	if within, err := s.limits.allow(&d.q); !within {
+		return d.fail(c, err), true
+	}
 	d.chain = c
 	if reply = d.wait(func() { d.end(d.walk(c, 0)) }); reply == nil { // a step dropped it
 		d.r.Fail(message.ServFail)
 		reply = d.r.Finish()
 	}
 	return reply, !errors.Is(d.r.Err, message.ErrUnanswered)
+}
+
+// Errors of questions from inside that are not asked.
+var (
+	errDeep = errors.New("server: too many questions inside one another: names may lead back to themselves")
+	errMany = errors.New("server: a query needs too many further questions: the answer lacks what the rest of them would give")
+)
+
+// allow reports whether a question from inside may be asked. That there are too many is said once for each query.
+func (l *Limits) allow(q *message.Query) (within bool, err error) {
+	switch {
+	case *q.Inner == l.InnerQuestions+1:
+		return false, errMany
+	case *q.Inner > l.InnerQuestions:
+		return false, nil
+	case q.Depth > l.InnerDepth:
+		return false, errDeep
+	}
+	return true, nil
 }

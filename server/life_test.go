@@ -290,7 +290,7 @@ func TestResolve(t *testing.T) {
 		{"a.refused.", "REFUSED", true, "a.refused. 5", ""},
 		{"a.panic.", "SERVFAIL", true, "", "a.panic. 2"},
 		{"a.park.", "SERVFAIL", true, "a.park. 2: " + errParked.Error(), ""},
-		{"a.deeper.", "SERVFAIL", true, "a.deeper. 2: depth 3 covered true\na.deeper. 2: depth 2 covered true\na.deeper. 2: depth 1 covered true", ""},
+		{"a.deeper.", "SERVFAIL", true, "a.deeper. 2: " + errDeep.Error() + "\na.deeper. 2: depth 3 covered true\na.deeper. 2: depth 2 covered true\na.deeper. 2: depth 1 covered true", ""},
 	} {
 		b, seen := newBench(t, blocks...), new(journal)
 		for _, block := range blocks {
@@ -308,7 +308,7 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-// TestInnerQuestions: a step that asks twice wherever it is asked would ask 2^depth questions.
+// TestInnerQuestions: a step that asks twice wherever it is asked would ask 2^depth questions. That it must not is said once.
 func TestInnerQuestions(t *testing.T) {
 	asked := 0
 	twice := step(func(q *message.Query, _ *message.Reply) message.Verdict {
@@ -318,15 +318,22 @@ func TestInnerQuestions(t *testing.T) {
 		}
 		return message.Done
 	})
-	b := newBench(t, block(t, "twice.", twice))
+	seen := new(journal)
+	asking := block(t, "twice.", twice)
+	asking.Observers = []Observer{seen}
+	b := newBench(t, asking)
 	b.server.limits = Limits{InnerDepth: 20, InnerQuestions: 50}.withDefaults()
 	for range 2 { // each query has its own
 		asked = 0
+		*seen = journal{}
 		outer := query(t, "outer.", dns.TypeA)
 		outer.Resolver = b.server
 		b.server.Resolve(outer, name(t, "a.twice."), message.TypeA)
 		if asked > 50 || asked < 20 { // those beyond the depth count too
 			t.Errorf("%d questions", asked)
+		}
+		if n := strings.Count(seen.text(), errMany.Error()); n != 1 {
+			t.Errorf("said %d times that there are too many", n)
 		}
 	}
 }
