@@ -31,7 +31,7 @@ func (p *Packed) Size() int { return 160 + len(p.records) + len(p.options) }
 func (p *Packed) Count(s Section) int { return int(p.counts[s]) }
 
 // Take makes r, to which nothing has been written, the reply that p is. Records that are too much for the client are left
-// out. r.Shuffle puts addresses and MX records of the answer in random order. It returns false for a p that replies to a
+// out. r.Shuffle puts addresses, and MX records of the answer, in random order. It returns false for a p that replies to a
 // question of another length, whose names would not stand where they have to.
 func (r *Reply) Take(p *Packed) bool {
 	if r.question != p.question || !r.Empty() {
@@ -48,6 +48,7 @@ func (r *Reply) Take(p *Packed) bool {
 	r.counts, r.saved, r.source = p.counts, p.saved, p
 	if r.Shuffle && r.Rcode == NoError {
 		r.shuffleAddresses()
+		r.ShuffleGlue()
 		r.shuffleMX(p)
 	}
 	r.cut(r.most())
@@ -119,37 +120,69 @@ func (r *Reply) cut(limit int) {
 	r.buf, r.counts, r.full = r.buf[:end], kept, true
 }
 
-// shuffleAddresses puts the addresses of each name in the answer section in random order. Only the data of the records
-// change places, so that what points to an owner is not misled.
+// shuffleAddresses puts the addresses of each name in random order, section by section. Only the data of the records change
+// places, so that what points to an owner is not misled.
 func (r *Reply) shuffleAddresses() {
-	if r.counts[Answer] < 2 {
+	if max(r.counts[Answer], r.counts[Authority], r.counts[Additional]) < 2 {
 		return
 	}
-	var space [64]int
-	set := space[:0] // where the data of the last records stand, which have owner and typ
-	owner, typ := 0, TypeNone
-	for c := r.Cursor(); c.Next() && c.Section == Answer; {
-		if c.Type != typ || !c.Same(c.Owner(), owner) {
-			r.shuffleData(set)
-			set, owner, typ = set[:0], c.Owner(), c.Type
+	var space [64]uint16
+	set := space[:0] // where the data of the last addresses stand, which have owner and typ
+	owner, typ, section := 0, TypeNone, Answer
+	for c := r.Cursor(); c.Next(); {
+		if !c.address() {
+			continue
 		}
-		if size := len(c.Data); typ == TypeA && size == 4 || typ == TypeAAAA && size == 16 {
-			set = append(set, c.data)
+		if c.Type != typ || c.Section != section || !c.Same(c.Owner(), owner) {
+			r.exchange(set, addressLen(typ))
+			set, owner, typ, section = set[:0], c.Owner(), c.Type, c.Section
 		}
+		set = append(set, uint16(c.data))
 	}
-	r.shuffleData(set)
+	r.exchange(set, addressLen(typ))
 }
 
-// shuffleData exchanges the data of address records of one type, which stand at the offsets.
-func (r *Reply) shuffleData(set []int) {
-	if len(set) < 2 {
+// ShuffleGlue puts the addresses in the additional section in random order, those of each family among themselves, if
+// Shuffle is set. They are mostly of one name each, so that whole records change places: those whose owner is nothing but a
+// pointer, as nothing else points to them.
+func (r *Reply) ShuffleGlue() {
+	if !r.Shuffle || r.counts[Additional] < 2 {
 		return
 	}
-	size := int(binary.BigEndian.Uint16(r.buf[set[0]-2:]))
-	var spare [16]byte
-	for i := len(set) - 1; i > 0; i-- {
+	var space4, space6 [64]uint16
+	v4, v6 := space4[:0], space6[:0]
+	for c := r.Cursor(); c.Next(); {
+		switch {
+		case c.Section != Additional || !c.address() || c.data-c.start != 2+fixedLen:
+		case c.Type == TypeA:
+			v4 = append(v4, uint16(c.start))
+		default:
+			v6 = append(v6, uint16(c.start))
+		}
+	}
+	r.exchange(v4, 2+fixedLen+4)
+	r.exchange(v6, 2+fixedLen+16)
+}
+
+// address reports whether the record is an address.
+func (c *Cursor) address() bool {
+	return (c.Type == TypeA || c.Type == TypeAAAA) && len(c.Data) == addressLen(c.Type)
+}
+
+// addressLen is the length of an address by its record's type.
+func addressLen(t Type) int {
+	if t == TypeA {
+		return 4
+	}
+	return 16
+}
+
+// exchange puts what stands at the offsets, each of it of one size, in random order.
+func (r *Reply) exchange(at []uint16, size int) {
+	var spare [2 + fixedLen + 16]byte
+	for i := len(at) - 1; i > 0; i-- {
 		j := int(rand.Uint32N(uint32(i + 1)))
-		a, b := r.buf[set[i]:set[i]+size], r.buf[set[j]:set[j]+size]
+		a, b := r.buf[at[i]:][:size], r.buf[at[j]:][:size]
 		n := copy(spare[:], a)
 		copy(a, b)
 		copy(b, spare[:n])

@@ -268,9 +268,91 @@ func TestShuffleAddresses(t *testing.T) {
 	}
 }
 
+// TestTakeShufflesGlue: behind the answer too CNAMEs come first, then others, then addresses, then MX. Of the addresses of
+// each family there is another one first each time, whatever name it is of, unless that is named there for the first time; and
+// each stays with its name. The OPT of the server is gone, and ours comes last.
+func TestTakeShufflesGlue(t *testing.T) {
+	const srv = `
+		_x._tcp.example. 5 IN SRV 0 1 80 a.example.
+		_x._tcp.example. 5 IN SRV 0 1 80 b.example.
+		_x._tcp.example. 5 IN SRV 0 1 80 c.example.`
+	var long strings.Builder // more names than are kept to be pointed to
+	for i := range 100 {
+		fmt.Fprintf(&long, "\nn%d.stranger.test. 5 IN A 192.0.2.%d\nn%d.stranger.test. 5 IN AAAA 2001:db8::%d", i, i, i, i)
+	}
+	for _, tt := range []struct {
+		name, records string
+		types         string // of the sections behind the answer
+		first         int    // how many come first of their section and type
+	}{
+		{"one address each", srv + `
+			additional
+			a.example. 5 IN A 192.0.2.1
+			b.example. 5 IN A 192.0.2.2
+			c.example. 5 IN A 192.0.2.3`, "A A A", 3},
+		{"both families", srv + `
+			additional
+			a.example. 5 IN A 192.0.2.1
+			a.example. 5 IN AAAA 2001:db8::1
+			b.example. 5 IN A 192.0.2.2
+			b.example. 5 IN AAAA 2001:db8::2`, "A AAAA A AAAA", 4},
+		{"a name that is written out", srv + `
+			additional
+			other.test. 5 IN A 192.0.2.1
+			other.test. 5 IN A 192.0.2.2
+			other.test. 5 IN A 192.0.2.3`, "A A A", 3},
+		{"other records between", srv + `
+			authority
+			example. 5 IN A 192.0.2.1
+			example. 5 IN NS a.example.
+			example. 5 IN A 192.0.2.2
+			additional
+			a.example. 5 IN A 192.0.2.1
+			a.example. 5 IN MX 10 mx.test.
+			b.example. 5 IN A 192.0.2.2
+			mx.test. 5 IN A 192.0.2.3
+			b.example. 5 IN TXT "x"
+			www.example. 5 IN CNAME a.example.`, "NS A A CNAME TXT A A A MX", 8},
+		{"many names", "\nadditional" + long.String(), strings.TrimSpace(strings.Repeat("A AAAA ", 100)), 50},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := foreign(t, "_x._tcp.example.", dns.TypeSRV, tt.records)
+			m.SetEdns0(4096, false)
+			m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0123456789abcdef"})
+			first := map[string]bool{}
+			for range 300 {
+				got := finished(t, take(t, m, func(m *dns.Msg) { m.SetEdns0(65535, false) }, true))
+				if opt := got.Extra[len(got.Extra)-1]; opt.Header().Rrtype != dns.TypeOPT || len(opt.(*dns.OPT).Option) > 0 {
+					t.Fatalf("last comes %v", opt)
+				}
+				compareRecords(t, got, m)
+				var types []string
+				for section, rrs := range [][]dns.RR{got.Ns, got.Extra[:len(got.Extra)-1]} {
+					seen := map[uint16]bool{}
+					for _, rr := range rrs {
+						typ := rr.Header().Rrtype
+						types = append(types, dns.TypeToString[typ])
+						if !seen[typ] {
+							seen[typ] = true
+							first[fmt.Sprint(section, rr)] = true
+						}
+					}
+				}
+				if got := strings.Join(types, " "); got != tt.types {
+					t.Fatalf("order %s, want %s", got, tt.types)
+				}
+			}
+			if len(first) < tt.first {
+				t.Errorf("%d come first, want %d: %v", len(first), tt.first, first)
+			}
+		})
+	}
+}
+
 // TestTakeAllocatesNothing, with and without a random order.
 func TestTakeAllocatesNothing(t *testing.T) {
-	m := foreign(t, "www.example.", dns.TypeA, "www.example. 5 IN CNAME a.example.\na.example. 5 IN A 192.0.2.1\na.example. 5 IN A 192.0.2.2")
+	m := foreign(t, "www.example.", dns.TypeA, "www.example. 5 IN CNAME a.example.\na.example. 5 IN A 192.0.2.1\na.example. 5 IN A 192.0.2.2\n"+
+		"additional\nb.example. 5 IN A 192.0.2.1\nc.example. 5 IN A 192.0.2.2\nb.example. 5 IN AAAA 2001:db8::1\nc.example. 5 IN AAAA 2001:db8::2")
 	p, err := new(Packer).Pack(packed(t, m), wireQuestion(t, "www.example.", TypeA), true)
 	if err != nil {
 		t.Fatal(err)

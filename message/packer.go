@@ -48,8 +48,8 @@ var (
 )
 
 // Pack reads packet, the reply of another server to question: a name, type and class as they were sent, in wire form. The
-// reply may have the name in another letter case. sorted brings the answer into the order that Reply.Shuffle needs:
-// CNAMEs, other records, addresses, MX.
+// reply may have the name in another letter case. sorted brings each section into the order that Reply.Shuffle
+// needs: CNAMEs, other records, addresses, MX.
 //
 // The error is ErrOtherQuestion for what is no reply to that question, and says what is wrong with one that is. A
 // truncated reply whose records are broken comes without records.
@@ -112,17 +112,17 @@ func (p *Packer) begin(packet, question []byte) {
 func (p *Packer) records(sorted bool) error {
 	off := p.question
 	for section := Answer; section <= Additional; section++ {
+		count, end := int(binary.BigEndian.Uint16(p.from[6+2*section:])), 0
 		ranks := asTheyCome
-		if sorted && section == Answer {
+		if sorted && count > 1 {
 			ranks = inOrder
 		}
-		count, end := int(binary.BigEndian.Uint16(p.from[6+2*section:])), 0
 		for _, rank := range ranks {
 			start, err := len(p.to), error(nil)
 			if end, err = p.section(section, off, count, rank); err != nil {
 				return err
 			}
-			if rank == mxRank {
+			if rank == mxRank && section == Answer {
 				p.mx = span{start, len(p.to)}
 			}
 		}
@@ -131,7 +131,7 @@ func (p *Packer) records(sorted bool) error {
 	return nil
 }
 
-// The ranks of records in a sorted answer.
+// The ranks of records in a sorted section.
 const (
 	anyRank = iota
 	cnameRank
@@ -159,7 +159,7 @@ func rankOf(t Type) int {
 
 // section takes over the records of one rank out of a section, and returns where the section ends.
 func (p *Packer) section(section Section, off, count, rank int) (int, error) {
-	p.lone = rank == mxRank
+	p.lone = rank == mxRank && section == Answer
 	defer func() { p.lone = false }()
 	for range count {
 		if off == len(p.from) { // there are fewer records than the header says, which does no harm

@@ -129,6 +129,7 @@ func (z *Zone) writeNS(q *message.Query, r *message.Reply, owner int, zone *zone
 	for _, t := range targets {
 		writeAddress(r, message.Additional, at[t.labels], t.addr, z.plan.TTL)
 	}
+	r.ShuffleGlue()
 }
 
 // writeNSAddresses answers ns.dns.ZONE with the addresses of the name servers, whatever their names.

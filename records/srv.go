@@ -2,6 +2,7 @@ package records
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"net/netip"
 
 	"github.com/waypost/waypost/message"
@@ -68,8 +69,8 @@ type srvName struct {
 // targets are written out, in the letter case of the question's zone; the addresses refer to them.
 func (s srvSet) write(r *message.Reply, owner int, name srvName, ttl uint32) {
 	const fixed = 2 + 10 + 6 // pointer to the owner, type to RDLENGTH, priority to port
-	target := r.At() + fixed
-	for rest := s; len(rest.records) > 0; {
+	first, n := r.At()+fixed, 0
+	for rest := s; len(rest.records) > 0; n++ {
 		var v srvView
 		v, rest = rest.next()
 		r.Record(message.Answer, owner, message.TypeSRV, ttl)
@@ -83,18 +84,33 @@ func (s srvSet) write(r *message.Reply, owner int, name srvName, ttl uint32) {
 			return
 		}
 	}
-	for rest := s; len(rest.records) > 0; {
-		var v srvView
-		v, rest = rest.next()
-		if !writeGlue(r, target, v.glue, ttl) {
-			return
-		}
-		target += fixed + len(v.host) + len(name.prefix) + len(name.zone)
+	from := 0 // whose addresses come first, so that those that do not fit are others each time
+	if r.Shuffle {
+		from = rand.IntN(n)
 	}
+	tail := fixed + len(name.prefix) + len(name.zone)
+	if s.writeGlue(r, first, tail, from, n, ttl) {
+		s.writeGlue(r, first, tail, 0, from, ttl)
+	}
+	r.ShuffleGlue()
 }
 
-// writeGlue appends the addresses of the name at an offset to the additional section.
-func writeGlue(r *message.Reply, owner int, glue []byte, ttl uint32) bool {
+// writeGlue appends the addresses of the records from one on and before another. The target of the set's first record stands
+// at an offset; that of the next one is tail bytes and the host further on. It reports whether all fitted.
+func (s srvSet) writeGlue(r *message.Reply, target, tail, from, before int, ttl uint32) bool {
+	for i := 0; i < before; i++ {
+		var v srvView
+		v, s = s.next()
+		if i >= from && !writeTarget(r, target, v.glue, ttl) {
+			return false
+		}
+		target += tail + len(v.host)
+	}
+	return true
+}
+
+// writeTarget appends the addresses of the name at an offset to the additional section.
+func writeTarget(r *message.Reply, owner int, glue []byte, ttl uint32) bool {
 	for len(glue) > 0 {
 		ip := glue[1 : 1+glue[0]]
 		glue = glue[1+len(ip):]
