@@ -85,7 +85,7 @@ func (s srvSet) write(r *message.Reply, owner int, name srvName, ttl uint32) {
 		}
 	}
 	from := 0 // whose addresses come first, so that those that do not fit are others each time
-	if r.Shuffle {
+	if r.Shuffle && n > 1 {
 		from = rand.IntN(n)
 	}
 	tail := fixed + len(name.prefix) + len(name.zone)
