@@ -2,6 +2,7 @@ package prometheus_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -24,8 +25,9 @@ func TestWay(t *testing.T) {
 	identity := upstreamtest.NewIdentity(t)
 	certificate, key, _ := identity.Files(t)
 	file := filepath.Join(t.TempDir(), "web.yml")
-	put := func(text string) {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	put := func(text string) { // at once: it may be read at any moment
+		err := os.WriteFile(file+".next", []byte(text), 0o600)
+		if err = errors.Join(err, os.Rename(file+".next", file)); err != nil {
 			t.Fatal(err)
 		}
 	}
