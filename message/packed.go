@@ -12,6 +12,7 @@ type Packed struct {
 	Truncated          bool
 	RecursionAvailable bool
 	Authenticated      bool
+	Unanswered         bool // see Reply.Unanswered
 
 	records  []byte // as they stand behind the question
 	options  []byte // of OPT
@@ -39,6 +40,7 @@ func (r *Reply) Take(p *Packed) bool {
 	}
 	r.Rcode, r.Authoritative, r.Truncated = p.Rcode, p.Authoritative, p.Truncated
 	r.RecursionAvailable, r.Authenticated = p.RecursionAvailable, p.Authenticated
+	r.Unanswered = r.Unanswered || p.Unanswered // a step may have written anew what it took
 	if len(p.options) > 0 {
 		for code, data := range eachOption(p.options) {
 			r.Option(code, data)
@@ -62,7 +64,7 @@ func (r *Reply) Pack() *Packed {
 		s = nil
 	}
 	if s != nil && s.Rcode == r.Rcode && s.Authoritative == r.Authoritative && s.Truncated == r.Truncated &&
-		s.RecursionAvailable == r.RecursionAvailable && s.Authenticated == r.Authenticated {
+		s.RecursionAvailable == r.RecursionAvailable && s.Authenticated == r.Authenticated && s.Unanswered == r.Unanswered {
 		return s
 	}
 	p := &Packed{counts: r.counts, question: r.question, saved: r.saved}
@@ -72,7 +74,7 @@ func (r *Reply) Pack() *Packed {
 		p.records = append([]byte(nil), r.Records()...)
 	}
 	p.Rcode, p.Authoritative, p.Truncated = r.Rcode, r.Authoritative, r.Truncated
-	p.RecursionAvailable, p.Authenticated = r.RecursionAvailable, r.Authenticated
+	p.RecursionAvailable, p.Authenticated, p.Unanswered = r.RecursionAvailable, r.Authenticated, r.Unanswered
 	return p
 }
 

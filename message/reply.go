@@ -3,7 +3,6 @@ package message
 import (
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"math/rand/v2"
 )
 
@@ -16,10 +15,6 @@ const (
 	Authority
 	Additional
 )
-
-// ErrUnanswered is within Reply.Err where no step of the block has answered. It says nothing of the name, and nothing that
-// will be so for a while, so that a step must not keep the reply.
-var ErrUnanswered = errors.New("no next plugin found")
 
 // QuestionAt is where the question's name stands in every reply: the owner of most records.
 const QuestionAt = HeaderLen
@@ -35,6 +30,7 @@ type Reply struct {
 	Shuffle       bool   // address records are written in random order
 	By            string // the directive that answered, for metrics
 	Err           error  // what went wrong on the way, for the error log; nil where nothing did
+	Unanswered    bool   // no step of the block has answered, now or when the reply was kept: it says nothing of the name
 
 	RecursionAvailable bool
 	Authenticated      bool // DNSSEC proved it; the client is told if it can tell what that means (RFC 6840 section 5.7)

@@ -39,7 +39,7 @@ func (r *Reply) Restart(q *Query) {
 	kept := *r
 	r.Begin(q, r.buf)
 	r.keep(&kept)
-	r.Err = kept.Err
+	r.Err, r.Unanswered = kept.Err, kept.Unanswered
 }
 
 // keep takes over from earlier what steps have set for good.

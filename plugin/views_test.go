@@ -82,7 +82,7 @@ example.org:0 {
 	}
 	counted := regexp.MustCompile(`(?m)^coredns_(dns_responses_total|plugin_enabled|cache_requests_total|cache_entries|template_matches_total).*\n`)
 	want := `coredns_cache_entries{server="X",type="denial",view="",zones="."} 0
-coredns_cache_entries{server="X",type="denial",view="tcp",zones="."} 0
+coredns_cache_entries{server="X",type="denial",view="tcp",zones="."} 1
 coredns_cache_entries{server="X",type="success",view="",zones="."} 2
 coredns_cache_entries{server="X",type="success",view="tcp",zones="."} 2
 coredns_cache_requests_total{server="X",view="",zones="."} 2

@@ -51,7 +51,7 @@ type chains struct {
 func newChains(blocks []*Block) *chains {
 	t := &chains{byZone: make(map[string][]*chain), left: make(chan struct{})}
 	for _, b := range blocks {
-		c := &chain{Block: b, set: t, unanswered: fmt.Errorf("plugin/%s: %w", b.Last, message.ErrUnanswered), parked: make([]quota, len(b.Steps)+1)}
+		c := &chain{Block: b, set: t, unanswered: fmt.Errorf("plugin/%s: no next plugin found", b.Last), parked: make([]quota, len(b.Steps)+1)}
 		for _, zone := range b.Zones {
 			t.add(zone, c)
 		}

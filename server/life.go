@@ -128,7 +128,7 @@ func (d *desk) serve(c *chain, from int) (at int, verdict message.Verdict) {
 		d.passed(i)
 	}
 	d.r.Fail(message.ServFail)
-	d.r.Err = c.unanswered
+	d.r.Err, d.r.Unanswered = c.unanswered, true
 	return completed, message.Done
 }
 
@@ -231,7 +231,7 @@ func (s *Server) Resolve(from *message.Query, name message.Name, typ message.Typ
 		d.r.Fail(message.ServFail)
 		reply = d.r.Finish()
 	}
-	return reply, !errors.Is(d.r.Err, message.ErrUnanswered)
+	return reply, !(d.r.Unanswered && d.r.Rcode == message.ServFail)
 }
 
 // Errors of questions from inside that are not asked.

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	core "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/waypost/waypost/e2e/kubeadm"
@@ -221,7 +219,12 @@ func temporary(t *testing.T, c *town, text string) string {
 // companion: with kubeadm's configuration of kube-proxy, as nobody, with one capability, it makes ClusterIPs lead to Pods. Before,
 // what kube-proxy has left goes.
 func (c *town) companion(t *testing.T) {
-	c.cleanUp(t)
+	node := c.Nodes[0]
+	if _, err := node.Run(t.Context(), "nft", "add", "table", "ip", "kube-proxy"); err != nil {
+		t.Fatal(err)
+	}
+	c.cleanUp(t, "kube-proxy")
+	c.tables(t)
 	c.objects.mustApply(t, vendor, parse(t, []byte(kubeadm.KubeProxyConfig)))
 	c.objects.mustApply(t, waypost, kustomize(t, c.folder("overlays", "companion")))
 	eventually(t, "the companion", func(ctx context.Context) error { return c.daemonSetReady(ctx, "waypost-proxy") })
@@ -230,42 +233,3 @@ func (c *town) companion(t *testing.T) {
 		c.allowed(t, pod)
 	}
 }
-
-// cleanUp runs the Pod that `kubectl debug NODE --profile=netadmin --custom=FILE -- /waypost-proxy --cleanup` makes, by root as
-// docs/replace-coredns.md has it in FILE.
-func (c *town) cleanUp(t *testing.T) {
-	t.Helper()
-	ctx, node := t.Context(), c.Nodes[0]
-	if _, err := node.Run(ctx, "nft", "add", "table", "ip", "kube-proxy"); err != nil {
-		t.Fatal(err)
-	}
-	daemonSet := one(t, kustomize(t, c.folder("overlays", "companion")), "DaemonSet", "waypost-proxy")
-	c.objects.mustApply(t, waypost, parse(t, fmt.Appendf(nil, cleanupPod, node.Name, containerImage(daemonSet))))
-	eventually(t, "the cleanup", func(ctx context.Context) error {
-		pod, err := c.Client.CoreV1().Pods(system).Get(ctx, "cleanup", metav1.GetOptions{})
-		if err == nil && pod.Status.Phase != core.PodSucceeded {
-			text, _ := c.log(ctx, pod)
-			err = fmt.Errorf("the Pod's status is %+v\n%s", pod.Status, text)
-		}
-		return err
-	})
-	if tables, err := node.Run(ctx, "nft", "list", "tables"); err != nil || strings.Contains(tables, "kube-proxy") {
-		t.Errorf("kube-proxy's table is there still: %v\n%s", err, tables)
-	}
-}
-
-const cleanupPod = `
-apiVersion: v1
-kind: Pod
-metadata: {name: cleanup, namespace: kube-system}
-spec:
-  nodeName: %s
-  hostNetwork: true
-  hostPID: true
-  restartPolicy: Never
-  containers:
-  - name: debugger
-    image: %s
-    command: [/waypost-proxy, --cleanup]
-    securityContext: {runAsUser: 0, capabilities: {add: [NET_ADMIN, NET_RAW]}}
-`

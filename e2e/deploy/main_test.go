@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) {
 	os.Exit(lab.Run(m.Run, "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "containerd", "runc",
-		"/usr/lib/cni/bridge", "nsenter", "dig", "nft", "prometheus", "coredns", "visitor", peers.Images, peers.Kubeadm))
+		"/usr/lib/cni/bridge", "nsenter", "dig", "nft", "prometheus", "coredns", "kube-proxy", "visitor", peers.Images, peers.Kubeadm))
 }
 
 // TestDeploy is one story told of one cluster of a single node: each part takes it up where the one before has left it.
@@ -62,8 +62,8 @@ func startTown(t *testing.T) *town {
 	return &town{cluster, p, o}
 }
 
-// writeImages makes the images that are not ours: what keeps Pods' namespaces, and CoreDNS under the names that vendors give it.
-// They are of one CoreDNS, the peer of all tests.
+// writeImages makes the images that are not ours: what keeps Pods' namespaces, kube-proxy, and CoreDNS under the names that vendors
+// give it. They are of one CoreDNS, the peer of all tests.
 func writeImages(p *peers.Peers) (archive string, err error) {
 	images := []lab.Image{{Name: lab.PauseImage, Files: map[string]string{"visitor": p.Path("visitor")}, Entrypoint: []string{"/visitor", "pause"}}}
 	for _, name := range []string{kubeadmImage, k3sImage, eksImage} {
@@ -73,6 +73,11 @@ func writeImages(p *peers.Peers) (archive string, err error) {
 		}
 		images = append(images, image)
 	}
+	proxy, err := kubeProxy(p)
+	if err != nil {
+		return "", err
+	}
+	images = append(images, proxy)
 	archive = filepath.Join(lab.Folder(), "images.tar")
 	return archive, lab.WriteImages(archive, images...)
 }

@@ -136,33 +136,6 @@ func (c *town) template(t *testing.T) string {
 	return string(text)
 }
 
-// replaceProxy: where kubeadm runs kube-proxy, waypost-proxy starts with another image and nothing else changed.
-func (c *town) replaceProxy(t *testing.T) {
-	own := one(t, kustomize(t, c.folder("overlays", "companion")), "DaemonSet", "waypost-proxy")
-	foreground := metav1.DeletePropagationForeground
-	daemonSets := c.Client.AppsV1().DaemonSets(system)
-	if err := daemonSets.Delete(t.Context(), own.GetName(), metav1.DeleteOptions{PropagationPolicy: &foreground}); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the companion to go", func(ctx context.Context) error {
-		if _, err := daemonSets.Get(ctx, own.GetName(), metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("it is there: %v", err)
-		}
-		return nil
-	})
-	manifests, err := kubeadm.KubeProxy(t.Context(), c.peers, containerImage(own))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.objects.mustApply(t, vendor, parse(t, []byte(strings.Join(manifests, "\n---\n"))))
-	eventually(t, "kubeadm's DaemonSet", func(ctx context.Context) error { return c.daemonSetReady(ctx, "kube-proxy") })
-	for _, pod := range c.pods(t, "k8s-app=kube-proxy") {
-		c.process(t, pod, "kube-proxy")
-		c.allowed(t, pod)
-	}
-	c.answers(t, "10.96.0.1\n", "kubernetes.default.svc.cluster.local")
-}
-
 // kubeadm returns the manifests of CoreDNS, filled in as `kubeadm init` does.
 func (c *town) kubeadm(t *testing.T) []*unstructured.Unstructured {
 	t.Helper()

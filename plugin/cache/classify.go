@@ -2,7 +2,6 @@ package cache
 
 import (
 	"encoding/binary"
-	"errors"
 	"time"
 
 	"github.com/waypost/waypost/message"
@@ -36,15 +35,14 @@ type verdict struct {
 
 // classify finds out what a reply says and for how long it is good. The rules are CoreDNS's: the life of a reply is the
 // lowest TTL in it, within the bounds of its class; a denial without SOA, and aliases without the asked data and without
-// SOA, are not kept. Other than there, a denial behind an alias is kept too (RFC 2308 section 2.1). That nobody here answers
-// is no failure of anybody, and is not kept: who asks for the target of an alias has to be told so each time.
+// SOA, are not kept. Other than there, a denial behind an alias is kept too (RFC 2308 section 2.1).
 func (o *Options) classify(q *message.Query, r *message.Reply, now time.Time) verdict {
 	s := survey(q, r, now)
 	v := verdict{kind: s.kind(q, r), answering: s.answering}
 	class := &o.Success
 	switch v.kind {
 	case failure:
-		v.ttl, v.storable = uint32(o.ServFail/time.Second), o.ServFail > 0 && !errors.Is(r.Err, message.ErrUnanswered)
+		v.ttl, v.storable = uint32(o.ServFail/time.Second), o.ServFail > 0
 	case denial:
 		class = &o.Denial
 		v.ttl, v.storable = class.bound(s.lowest(class.Most)), s.soa || r.Rcode == message.NoError
