@@ -41,7 +41,9 @@ func (c *town) replaceProxy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := strings.Replace(kubeadm.KubeProxyConfig, `mode: ""`, "mode: nftables", 1)
+	// The mode that needs the fewest programs, and no sysctls, which nobody may set on this node.
+	config := strings.NewReplacer(`mode: ""`, "mode: nftables", "maxPerCore: null, min: null", "maxPerCore: 0, min: 0",
+		"tcpCloseWaitTimeout: null, tcpEstablishedTimeout: null", "tcpCloseWaitTimeout: 0s, tcpEstablishedTimeout: 0s").Replace(kubeadm.KubeProxyConfig)
 	c.objects.mustApply(t, vendor, parse(t, []byte(config+"---\n"+strings.Join(manifests, "\n---\n"))))
 	c.routing(t, "kube-proxy")
 	c.tables(t, "kube-proxy")
@@ -101,6 +103,15 @@ func (c *town) routing(t *testing.T, program string) []core.Pod {
 	for _, pod := range pods {
 		c.process(t, pod, "kube-proxy") // which both images call it
 	}
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		for _, pod := range pods {
+			text, _ := c.log(context.WithoutCancel(t.Context()), &pod)
+			t.Logf("%s says\n%s", pod.Name, text)
+		}
+	})
 	c.answers(t, "10.96.0.1\n", "kubernetes.default.svc.cluster.local")
 	return pods
 }
