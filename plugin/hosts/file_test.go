@@ -29,23 +29,67 @@ func emptied(entries int) string {
 		"the %d entries that were read before stay\n", entries)
 }
 
-// TestReload changes the file in every way, two reloads apart.
-func TestReload(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "hosts")
-	put := func(text string) func(testing.TB) {
-		return func(t testing.TB) {
-			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
+// fileStep changes the file.
+type fileStep struct {
+	name    string
+	change  func(testing.TB)
+	want    string // the address of a.example.org, "" for none
+	printed string // since the step before
+}
+
+// put writes the file in place.
+func put(path, text string) func(testing.TB) {
+	return func(t testing.TB) {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
-	steps := []struct {
-		name    string
-		change  func(testing.TB)
-		want    string
-		printed string
-	}{
+}
+
+// follow goes through steps, the first before the start, while the file is looked at every 3 s, and asks some time after each.
+func follow(t *testing.T, path string, steps []fileStep, first, pause time.Duration) {
+	steps[0].change(t)
+	o, err := parse(t, "hosts "+path+" {\nreload 3s\n}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		e, out := plugintest.Env(t, "hosts", journal.Text)
+		h, err := hosts.New(o, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer h.Stop()
+		for i, s := range steps {
+			if i == 0 {
+				time.Sleep(first)
+			} else {
+				s.change(t)
+				time.Sleep(pause)
+			}
+			synctest.Wait()
+			want := "SERVFAIL"
+			if s.want != "" {
+				want = "NOERROR | aa | a.example.org. 3600 IN A " + s.want
+			}
+			if got := answer(t, h, "a.example.org. A"); got != want {
+				t.Errorf("%s: got %s, want %s", s.name, got, want)
+			}
+			if got := elsewhere(out.Take()); got != s.printed {
+				t.Errorf("%s: printed %q, want %q", s.name, got, s.printed)
+			}
+		}
+	})
+}
+
+// TestReload changes the file in every way, two reloads apart.
+func TestReload(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hosts")
+	put := func(text string) func(testing.TB) { return put(path, text) }
+	steps := []fileStep{
 		{"there", put("10.0.0.1 a.example.org"), "10.0.0.1", ""},
 		{"another address", put("10.0.0.22 a.example.org"), "10.0.0.22", ""},
 		{"gone", func(t testing.TB) {
@@ -76,46 +120,15 @@ func TestReload(t *testing.T) {
 			"[INFO] plugin/hosts: Hosts file \"/tmp/hosts\" still has no line that begins with an address: its entries are gone\n"},
 		{"one entry", put("10.0.0.4 a.example.org"), "10.0.0.4", ""},
 	}
-	steps[0].change(t)
-	o, err := parse(t, "hosts "+path+" {\nreload 3s\n}")
-	if err != nil {
-		t.Fatal(err)
-	}
-	synctest.Test(t, func(t *testing.T) {
-		e, out := plugintest.Env(t, "hosts", journal.Text)
-		h, err := hosts.New(o, e)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := h.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		defer h.Stop()
-		for i, s := range steps {
-			if i > 0 {
-				s.change(t)
-			}
-			time.Sleep(7 * time.Second)
-			synctest.Wait()
-			want := "SERVFAIL"
-			if s.want != "" {
-				want = "NOERROR | aa | a.example.org. 3600 IN A " + s.want
-			}
-			if got := answer(t, h, "a.example.org. A"); got != want {
-				t.Errorf("%s: got %s, want %s", s.name, got, want)
-			}
-			if got := elsewhere(out.Take()); got != s.printed {
-				t.Errorf("%s: printed %q, want %q", s.name, got, s.printed)
-			}
-		}
-	})
+	follow(t, path, steps, 7*time.Second, 7*time.Second)
 }
 
 // TestEmptied looks at the file while it is being written: what is cut to nothing for a moment answers as before.
 func TestEmptied(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hosts")
 	const again = "[INFO] plugin/hosts: Hosts file \"/tmp/hosts\" can be read again\n"
-	steps := []struct{ text, want, printed string }{
+	var steps []fileStep
+	for _, s := range []struct{ text, want, printed string }{
 		{"10.0.0.1 a.example.org", "10.0.0.1", ""},
 		{"", "10.0.0.1", emptied(2)},
 		{"10.0.0.22 a.example.org", "10.0.0.22", again},
@@ -124,43 +137,10 @@ func TestEmptied(t *testing.T) {
 		{"10.0.33.33 a.example.org", "10.0.33.33", again},
 		{"", "10.0.33.33", emptied(2)},
 		{"10.0.0.44", "", again},
+	} {
+		steps = append(steps, fileStep{fmt.Sprintf("%q", s.text), put(path, s.text), s.want, s.printed})
 	}
-	o, err := parse(t, "hosts "+path+" {\nreload 3s\n}")
-	if err != nil {
-		t.Fatal(err)
-	}
-	synctest.Test(t, func(t *testing.T) {
-		e, out := plugintest.Env(t, "hosts", journal.Text)
-		h, err := hosts.New(o, e)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, s := range steps {
-			if err := os.WriteFile(path, []byte(s.text), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			if i == 0 {
-				if err := h.Start(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				defer h.Stop()
-				time.Sleep(time.Second)
-			} else {
-				time.Sleep(3 * time.Second)
-			}
-			synctest.Wait()
-			want := "SERVFAIL"
-			if s.want != "" {
-				want = "NOERROR | aa | a.example.org. 3600 IN A " + s.want
-			}
-			if got := answer(t, h, "a.example.org. A"); got != want {
-				t.Errorf("%q: got %s, want %s", s.text, got, want)
-			}
-			if got := elsewhere(out.Take()); got != s.printed {
-				t.Errorf("%q: printed %q, want %q", s.text, got, s.printed)
-			}
-		}
-	})
+	follow(t, path, steps, time.Second, 3*time.Second)
 }
 
 // TestNoReload: with reload 0 the file is read at the start and never again. One that is not there is not spoken of then:

@@ -24,7 +24,7 @@ func TestPoll(t *testing.T) {
 			"; to have them noticed at once, raise the sysctl fs.inotify.max_user_instances of the node before the next start"},
 		{syscall.ENOSPC, "no space left on device",
 			"; to have them noticed at once, raise the sysctl fs.inotify.max_user_watches of the node before the next start"},
-		{syscall.ENOSYS, "function not implemented", ""},
+		{syscall.ENOMEM, "cannot allocate memory", ""},
 		{syscall.ENOTDIR, "", ""},
 		{syscall.EACCES, "", ""},
 	} {
