@@ -281,7 +281,7 @@ func TestStop(t *testing.T) {
 			server := upstream.New(upstream.Config{Addr: b.server.Addr(), Expire: time.Minute})
 			t.Cleanup(server.Close)
 			next.Watch(Route{Zone: root, Servers: func() []*upstream.Server { return []*upstream.Server{server} }})
-			b.loop.rhythm.first, b.loop.rhythm.again = nil, time.Hour // one probe of each
+			b.loop.rhythm = rhythm{tick: time.Millisecond, again: time.Hour, most: time.Hour} // one probe of each
 			next.rhythm = b.loop.rhythm
 			back := func(l *Loop) {
 				t.Helper()
