@@ -47,8 +47,9 @@ var arrows = map[string][]string{
 
 	"check": {"config", "plugin"},
 
-	"cmd/waypost":       {"check", "config", "journal", "plugin", "server", "testdata"},
-	"cmd/waypost-proxy": {"cluster", "journal", "proxy", "watch"},
+	"cmd/waypost":       {"check", "cmd/internal", "config", "journal", "plugin", "server", "testdata"},
+	"cmd/waypost-proxy": {"cluster", "cmd/internal", "journal", "proxy", "watch"},
+	"cmd/internal":      {},
 	"testdata":          {},
 }
 

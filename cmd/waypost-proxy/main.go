@@ -16,7 +16,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/waypost/waypost/proxy/config"
@@ -88,9 +87,6 @@ func act(c *config.Command, out io.Writer) error {
 	}
 	_ = conntrack.Load() // looks at flows report what is wrong
 	defer func() { _ = flows.Close() }()
-	if collectorIsOurs() {
-		debug.SetGCPercent(gcPercent)
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	return serve(ctx, c, node{tables{k}, flows, removeKubeProxy, "/"}, out)

@@ -2,25 +2,23 @@ package main
 
 import (
 	"context"
-	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"sync/atomic"
 	"time"
 
 	"github.com/waypost/waypost/cluster"
+	"github.com/waypost/waypost/cmd/internal/collector"
 )
 
 // gcPercent has the collector run before garbage is as much as what lives: the proxy is on every node of the cluster, and
 // has little to do.
 const gcPercent = 50
 
-// collectorIsOurs reports whether it is left to us how often the collector runs.
-func collectorIsOurs() bool { return os.Getenv("GOGC") == "" }
-
-// ballastSize lets half as much garbage wait, in bytes, while a cluster is listed: what lives is little at first, and the
-// collector would run for every few megabytes. Nobody writes to the ballast, so it is memory in name only.
-const ballastSize = 64 << 20
+// newLoading is the pace while a cluster is listed. What lives is little at first, and most of what is made stays.
+func newLoading() *collector.Pacer {
+	return &collector.Pacer{Percent: gcPercent, Headroom: 48 << 20, Most: 1600}
+}
 
 const (
 	// quietAfter is how long nothing changes before the collector rests.

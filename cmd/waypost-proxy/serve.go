@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/waypost/waypost/cluster"
+	"github.com/waypost/waypost/cmd/internal/collector"
 	"github.com/waypost/waypost/journal"
 	"github.com/waypost/waypost/proxy"
 	"github.com/waypost/waypost/proxy/config"
@@ -87,9 +88,9 @@ type process struct {
 	checks  *health.Checks
 	metrics *metrics.Metrics
 	keeper  *keeper.Keeper
-	ballast []byte        // until there are routes
-	routed  chan struct{} // closed once there are
-	prober  *probe.Prober // nil where nobody is to be asked
+	loading *collector.Pacer // until there are routes
+	routed  chan struct{}    // closed once there are
+	prober  *probe.Prober    // nil where nobody is to be asked
 
 	flowTrouble map[string]string // what is wrong with the flows of a family, already logged; for flowsReconciled alone
 }
@@ -98,7 +99,10 @@ type process struct {
 func serve(ctx context.Context, c *config.Command, k node, out io.Writer) error {
 	j := newJournal(c.Settings, out)
 	defer j.Close()
-	p := &process{command: c, settings: c.Settings, kernel: k, log: j.Logger(""), ballast: make([]byte, ballastSize), routed: make(chan struct{}), flowTrouble: map[string]string{}}
+	p := &process{command: c, settings: c.Settings, kernel: k, log: j.Logger(""), loading: newLoading(), routed: make(chan struct{}), flowTrouble: map[string]string{}}
+	collector.Limit()
+	p.loading.Start()
+	defer p.loading.Stop()
 	if err := p.build(); err != nil {
 		return err
 	}
@@ -189,7 +193,7 @@ func lacking(err error) string {
 
 // begun gives back the memory that it took to begin: from now on there is little to do.
 func (p *process) begun() {
-	p.ballast = nil
+	p.loading.Stop()
 	debug.FreeOSMemory()
 	close(p.routed)
 	if p.plan.Node() == nil {
@@ -250,7 +254,7 @@ func (p *process) live(ctx context.Context, source cluster.Source) error {
 		sink = probing{p.keeper, p.plan, p.prober}
 		parts.Go(func() { p.probe(ctx) })
 	}
-	if collectorIsOurs() {
+	if collector.Ours() {
 		r := newResting(sink)
 		sink = r
 		parts.Go(func() {

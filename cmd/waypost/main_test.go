@@ -305,30 +305,3 @@ func TestPortTaken(t *testing.T) {
 		t.Errorf("printed %q, want %s (%v)", out, want, err)
 	}
 }
-
-func TestMemoryLimit(t *testing.T) {
-	tests := []struct {
-		v2, v1 string
-		want   int64
-	}{
-		{"max\n", "", 1<<63 - 1},
-		{"1000\n", "2000\n", 900},
-		{"", "2000\n", 1800},
-		{"", "", 1<<63 - 1},
-	}
-	for _, tt := range tests {
-		read := func(file string) ([]byte, error) {
-			text := tt.v1
-			if file == "/sys/fs/cgroup/memory.max" {
-				text = tt.v2
-			}
-			if text == "" {
-				return nil, os.ErrNotExist
-			}
-			return []byte(text), nil
-		}
-		if got := memoryLimit(read); got != tt.want {
-			t.Errorf("%+v: got %d", tt, got)
-		}
-	}
-}
