@@ -54,8 +54,8 @@ func TestProxy(t *testing.T) {
 	}
 	ways := map[measured]way{}
 	for name, v := range nodes {
-		ways[measured{name, false}] = way{v, sample(1000, usual.services)}
-		ways[measured{name, true}] = way{v, usual.pods(1000)}
+		ways[measured{name, false}] = way{[]*node{v}, sample(1000, usual.services)}
+		ways[measured{name, true}] = way{[]*node{v}, usual.pods(1000)}
 	}
 	all, err := flows(ways)
 	b.must(err)
@@ -76,7 +76,7 @@ func TestProxyLarge(t *testing.T) {
 	starts := b.starts("waypost-proxy", large, 5)
 	f, v := b.alone("waypost-proxy", large, manyChanges)
 	f.starts = starts
-	all, err := flows(map[string]way{"": {v, sample(1000, large.services)}})
+	all, err := flows(map[string]way{"": {[]*node{v}, sample(1000, large.services)}})
 	b.must(err)
 	f.many = all[""]
 	t.Log(largeTable(floors, f))
@@ -215,11 +215,13 @@ func (b *proxyBench) idle(c *companion) time.Duration {
 func (b *proxyBench) beside10(programs ...string) map[string]*flow {
 	b.t.Helper()
 	ways := map[string]way{}
-	for _, program := range programs {
-		c := b.start(program)
-		b.settled(c, small)
-		c.process.Stop()
-		ways[program] = way{c.node, sample(small.services, small.services)}
+	for range 4 {
+		for _, program := range programs {
+			c := b.start(program)
+			b.settled(c, small)
+			c.process.Stop()
+			ways[program] = way{append(ways[program].nodes, c.node), sample(small.services, small.services)}
+		}
 	}
 	all, err := flows(ways)
 	b.must(err)

@@ -27,12 +27,12 @@ const (
 // flows measures each way in turn, round by round.
 func flows[K comparable](ways map[K]way) (map[K]*flow, error) {
 	all := map[K]*flow{}
-	for range rounds {
+	for round := range rounds {
 		for name, w := range ways {
 			if all[name] == nil {
 				all[name] = &flow{}
 			}
-			if err := w.measure(all[name]); err != nil {
+			if err := w.measure(all[name], w.nodes[round%len(w.nodes)]); err != nil {
 				return nil, err
 			}
 		}
@@ -43,19 +43,19 @@ func flows[K comparable](ways map[K]way) (map[K]*flow, error) {
 	return all, nil
 }
 
-// way is from a node's client to some addresses.
+// way is from the clients of some nodes, in turn, to some addresses. Of two nodes alike one may be some percent faster at times.
 type way struct {
-	node    *node
+	nodes   []*node
 	targets []netip.AddrPort
 }
 
 // target is where connection i goes.
 func (w way) target(i int) netip.AddrPort { return w.targets[i*7919%len(w.targets)] }
 
-// measure adds a round to f.
-func (w way) measure(f *flow) error {
+// measure adds a round on a node to f.
+func (w way) measure(f *flow, v *node) error {
 	from := len(f.byte1)
-	err := w.node.client.Do(func() error {
+	err := v.client.Do(func() error {
 		for i := from; i < from+connects; i++ {
 			start := time.Now()
 			if _, err := talk(w.target(i), time.Second); err != nil {
@@ -68,17 +68,17 @@ func (w way) measure(f *flow) error {
 	if err != nil {
 		return err
 	}
-	return w.crowd(f)
+	return w.crowd(f, v)
 }
 
 // crowd has several clients connect at once.
-func (w way) crowd(f *flow) error {
+func (w way) crowd(f *flow, v *node) error {
 	var group sync.WaitGroup
 	counts, failed := make([]int, clients), make([]error, clients)
 	start := time.Now()
 	for n := range clients {
 		group.Go(func() {
-			failed[n] = w.node.client.Do(func() error {
+			failed[n] = v.client.Do(func() error {
 				for i := f.count + n; time.Since(start) < crowding; i++ {
 					if _, err := talk(w.target(i), time.Second); err != nil {
 						return fmt.Errorf("connect to %s: %w", w.target(i), err)
