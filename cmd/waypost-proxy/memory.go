@@ -17,7 +17,7 @@ const gcPercent = 50
 
 // newLoading is the pace while a cluster is listed. What lives is little at first, and most of what is made stays.
 func newLoading() *collector.Pacer {
-	return &collector.Pacer{Percent: gcPercent, Headroom: 48 << 20, Most: 1600}
+	return &collector.Pacer{Percent: gcPercent, Headroom: 32 << 20, Most: 1600}
 }
 
 const (
