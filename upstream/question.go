@@ -84,7 +84,7 @@ type pending struct {
 	repeated   bool // over UDP: it has been sent more than once
 	letters    int  // over UDP: how many letters of its name are in random case
 	folded     bool // over UDP: a reply came whose question was in another letter case
-	again      bool // over a connection: this is not the first one
+	again      bool // over a connection: this is the second one
 	space      [usualLen]byte
 }
 

@@ -41,7 +41,6 @@ func (s *stream) add(p *pending, most int) bool {
 	}
 	p.setID(s.random.id(s.waiting))
 	p.deadline = time.Now().Add(config.Read)
-	p.again = s.answered > 0
 	s.waiting = append(s.waiting, p)
 	s.out = binary.BigEndian.AppendUint16(s.out, uint16(len(p.packet)))
 	s.out = append(s.out, p.packet...)
@@ -257,11 +256,10 @@ func (s *stream) overdue(now time.Time, timeout error) ([]*pending, error) {
 	return gone, nil
 }
 
-// end closes the connection. Those who wait are told why, but for questions that were sent over a connection which had
-// served before, and which the server closed just then: they are asked again over another one.
+// end closes the connection. Those who wait are told why, but for questions that deserve another one.
 func (s *stream) end(why error) {
 	s.mu.Lock()
-	lost, conn := s.waiting, s.conn
+	lost, conn, served := s.waiting, s.conn, s.answered > 0
 	s.waiting, s.ended = nil, true
 	s.signal()
 	s.mu.Unlock()
@@ -269,14 +267,26 @@ func (s *stream) end(why error) {
 		conn.Close()
 	}
 	s.owner.forget(s)
-	closed := !errors.Is(why, os.ErrDeadlineExceeded)
+	now := time.Now()
 	for _, p := range lost {
-		if closed && p.again {
+		if conn != nil && p.deservesAnother(why, served, now) {
 			s.owner.retry(p)
 			continue
 		}
 		p.asker.Answered(nil, why)
 	}
+}
+
+// deservesAnother reports whether a question is to be asked once more, over another connection: the server closed one over
+// which it had answered, or it was silent about an earlier question.
+func (p *pending) deservesAnother(why error, served bool, now time.Time) bool {
+	switch {
+	case p.again:
+		return false
+	case errors.Is(why, os.ErrDeadlineExceeded):
+		return p.deadline.After(now)
+	}
+	return served
 }
 
 // wake makes the reader look whether to go on.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -87,10 +88,9 @@ func TestStreamsAreUsedAgain(t *testing.T) {
 	}
 }
 
-// TestPipelining: a connection carries several questions at a time, whose replies come in any order; with more of them
-// there are more connections.
+// TestPipelining: where there may be no more connections, one carries several questions at a time, whose replies come in any order.
 func TestPipelining(t *testing.T) {
-	const most = 3 * depth
+	const depth, most = 8, 24
 	var conns atomic.Int64
 	asked := make(chan struct{})
 	addr := startPeers(t, func(n int, p peer) {
@@ -106,6 +106,7 @@ func TestPipelining(t *testing.T) {
 		p.serve()
 	})
 	s := start(t, Config{Addr: addr, Expire: time.Minute})
+	s.streams.most = most / depth
 	a := make(asker, most)
 	for range most {
 		if err := s.Ask(NewQuestion(plugintest.Ask(t, "www.example.", dns.TypeA), false), message.TCP, a); err != nil {
@@ -125,7 +126,7 @@ func TestPipelining(t *testing.T) {
 
 // TestManyStreams: there are never more than maxStreams connections.
 func TestManyStreams(t *testing.T) {
-	const many = depth*maxStreams + 100
+	const many = 8*maxStreams + 100
 	var conns atomic.Int64
 	arrived := make(chan peer, many)
 	requests := make(chan []byte, many)
@@ -163,6 +164,82 @@ func TestClosedByServer(t *testing.T) {
 	for range 5 {
 		if o := one(t, s, "www.example.", message.TCP); o.err != nil {
 			t.Fatal(o.err)
+		}
+	}
+}
+
+// TestSlow: a question that is never answered holds up no other, though the server answers those of a connection in order.
+func TestSlow(t *testing.T) {
+	heard := make(chan struct{}, 1)
+	addr := startPeers(t, func(n int, p peer) {
+		for request := p.read(); request != nil; request = p.read() {
+			if strings.HasPrefix(string(request[message.HeaderLen:]), "\x06silent") {
+				heard <- struct{}{}
+				for p.read() != nil {
+				}
+				return
+			}
+			p.write(edit(request, right))
+		}
+	})
+	s := start(t, Config{Addr: addr, Expire: time.Minute})
+	silent := newAsker()
+	if err := s.Ask(NewQuestion(plugintest.Ask(t, "silent.example.", dns.TypeA), false), message.TCP, silent); err != nil {
+		t.Fatal(err)
+	}
+	<-heard
+	for range 3 {
+		if o := one(t, s, "www.example.", message.TCP); o.err != nil {
+			t.Error(o.err)
+		}
+	}
+	if len(silent) > 0 {
+		t.Error("they waited until it was given up")
+	}
+}
+
+// TestAnother: which questions are asked over another connection when theirs ends.
+func TestAnother(t *testing.T) {
+	now := time.Now()
+	for _, tt := range []struct {
+		name   string
+		why    error
+		served bool
+		left   time.Duration
+		again  bool
+		want   bool
+	}{
+		{"closed, after replies", io.EOF, true, time.Second, false, true},
+		{"closed, without one", io.EOF, false, time.Second, false, false},
+		{"closed, the second time", io.EOF, true, time.Second, true, false},
+		{"silent about an earlier one", os.ErrDeadlineExceeded, false, time.Second, false, true},
+		{"silent about this one", os.ErrDeadlineExceeded, true, 0, false, false},
+		{"silent about an earlier one, the second time", os.ErrDeadlineExceeded, true, time.Second, true, false},
+	} {
+		p := &pending{again: tt.again, deadline: now.Add(tt.left)}
+		if got := p.deservesAnother(tt.why, tt.served, now); got != tt.want {
+			t.Errorf("%s: %t", tt.name, got)
+		}
+	}
+}
+
+// TestClosedAfterOne: a server that closes each connection after a reply answers any number of questions at once.
+func TestClosedAfterOne(t *testing.T) {
+	addr := startPeers(t, func(n int, p peer) { p.write(edit(p.read(), right)) })
+	for _, most := range []int{maxStreams, 2} {
+		const many = 40
+		s := start(t, Config{Addr: addr, Expire: time.Minute})
+		s.streams.most = most
+		a := make(asker, many)
+		for range many {
+			if err := s.Ask(NewQuestion(plugintest.Ask(t, "www.example.", dns.TypeA), false), message.TCP, a); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range many {
+			if o := a.wait(t); o.err != nil {
+				t.Errorf("at most %d connections: %v", most, o.err)
+			}
 		}
 	}
 }
@@ -212,6 +289,7 @@ func TestOneIsLate(t *testing.T) {
 		p.serve()
 	})
 	s := start(t, Config{Addr: addr, Expire: time.Minute, Read: 100 * time.Millisecond})
+	s.streams.most = 1
 	if o := one(t, s, "www.example.", message.TCP); o.err != nil {
 		t.Fatal(o.err)
 	}
@@ -315,20 +393,15 @@ func TestStreamsEnd(t *testing.T) {
 
 // TestMaxIdle: of several connections that have become idle only so many are kept.
 func TestMaxIdle(t *testing.T) {
-	const most, kept = 4 * depth, 1
+	const most, kept = 4, 1
 	ended := make(chan struct{}, 8)
 	arrived := make(chan struct{}, most)
 	release := make(chan struct{})
 	addr := startPeers(t, func(n int, p peer) {
-		var requests [][]byte
-		for range depth {
-			requests = append(requests, p.read())
-			arrived <- struct{}{}
-		}
+		request := p.read()
+		arrived <- struct{}{}
 		<-release
-		for _, request := range requests {
-			p.write(edit(request, right))
-		}
+		p.write(edit(request, right))
 		p.serve()
 		ended <- struct{}{}
 	})
@@ -348,7 +421,7 @@ func TestMaxIdle(t *testing.T) {
 			t.Fatal(o.err)
 		}
 	}
-	for range most/depth - kept {
+	for range most - kept {
 		<-ended
 	}
 	if o := one(t, s, "www.example.", message.TCP); o.err != nil {

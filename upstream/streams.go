@@ -9,23 +9,22 @@ import (
 	"time"
 )
 
-// streams exchanges questions over TCP and TLS. A connection carries several at a time (RFC 7766 section 6.2.1.1), but no
-// more than depth of them as long as another connection can be had: behind the address of a Service there may be many
-// servers, and each connection leads to one.
+// streams exchanges questions over TCP and TLS, one at a time over each connection: many servers, CoreDNS among them, answer the
+// questions of a connection one after the other, and one that takes long would hold up all behind it. Only where there are as many
+// connections as there may be does one carry several (RFC 7766 section 6.2.1.1).
 type streams struct {
 	server *Server
+	most   int // connections
 
 	mu      sync.Mutex // before that of a stream, where both are held
 	open    []*stream  // the oldest first
 	closing atomic.Bool
 }
 
-const (
-	depth      = 8  // questions that wait at one connection
-	maxStreams = 64 // connections to one server
-)
+// maxStreams bounds the connections to one server: some 10 MB of memory with TLS.
+const maxStreams = 256
 
-// ask sends a question over the oldest connection that has room for it, or over a new one.
+// ask sends a question over the oldest connection at which nothing waits, or over a new one.
 func (ss *streams) ask(q *Question, a Asker) error {
 	ss.enqueue(newPending(q, a, time.Now()))
 	return nil
@@ -36,12 +35,12 @@ func (ss *streams) enqueue(p *pending) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	for _, s := range ss.open {
-		if s.add(p, depth) {
+		if s.add(p, 1) {
 			ss.server.metrics.tcp.hits.Inc()
 			return
 		}
 	}
-	if len(ss.open) >= maxStreams && ss.addToAny(p) {
+	if len(ss.open) >= ss.most && ss.addToAny(p) {
 		ss.server.metrics.tcp.hits.Inc()
 		return
 	}
@@ -58,8 +57,9 @@ func (ss *streams) connect(p *pending) {
 	go s.run()
 }
 
-// retry opens a connection for a question whose own one the server has closed.
+// retry opens a connection for a question whose own one has ended.
 func (ss *streams) retry(p *pending) {
+	p.again = true
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	ss.connect(p)

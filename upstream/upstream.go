@@ -88,7 +88,7 @@ func New(c Config) *Server {
 		s.client = s.httpClient()
 	}
 	s.udp.init(s)
-	s.streams.server = s
+	s.streams.server, s.streams.most = s, maxStreams
 	s.health.init(s.probe, c.Probe.Interval, s.metrics.failures.Inc)
 	return s
 }
