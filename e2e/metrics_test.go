@@ -70,6 +70,7 @@ var own = map[string]bool{
 	"coredns_loop_disabled_upstreams":          true,
 	"coredns_kubernetes_skipped_objects_total": true, // once something was
 	"waypost_reload_failed":                    true,
+	"waypost_reload_serving_info":              true,
 	"coredns_proxy_healthcheck_failures_total": true, // CoreDNS's, once a probe has failed
 }
 

@@ -198,19 +198,19 @@ func TestReloadTimer(t *testing.T) {
 	r.write(t, with(2, ""))
 	r.printed(found...)
 	expectAnswers(t, r.port, "192.0.2.2")
-	r.expectMetrics(t, "coredns_reload_failed_total 0", `coredns_reload_version_info{hash="sha512",value="...} 1`, "waypost_reload_failed 0")
+	r.expectMetrics(t, "coredns_reload_failed_total 0", `coredns_reload_version_info{hash="sha512",value="...} 1`, "waypost_reload_failed 0", `waypost_reload_serving_info{hash="sha512",value="...} 1`)
 
 	r.write(t, with(3, "foo"))
 	wrong := "...Corefile:4 - Error during parsing: Unknown directive 'foo'"
 	r.printed(reloaded[0], "[ERROR] Restart failed: "+wrong,
 		"[ERROR] plugin/reload: Corefile changed but reload failed: starting with listener file descriptors: "+wrong)
 	expectAnswers(t, r.port, "192.0.2.2")
-	r.expectMetrics(t, "coredns_reload_failed_total 1", `coredns_reload_version_info{hash="sha512",value="...} 1`, "waypost_reload_failed 1")
+	r.expectMetrics(t, "coredns_reload_failed_total 1", `coredns_reload_version_info{hash="sha512",value="...} 1`, "waypost_reload_failed 1", `waypost_reload_serving_info{hash="sha512",value="...} 1`)
 
 	r.write(t, with(4, ""))
 	r.printed(found...)
 	expectAnswers(t, r.port, "192.0.2.4")
-	r.expectMetrics(t, "coredns_reload_failed_total 1", `coredns_reload_version_info{hash="sha512",value="...} 1`, "waypost_reload_failed 0")
+	r.expectMetrics(t, "coredns_reload_failed_total 1", `coredns_reload_version_info{hash="sha512",value="...} 1`, "waypost_reload_failed 0", `waypost_reload_serving_info{hash="sha512",value="...} 1`)
 	r.signal(syscall.SIGTERM)
 	r.end(0)
 }
@@ -280,10 +280,10 @@ func TestLastGood(t *testing.T) {
 		"[WARNING] Serving "+folder+"/Corefile.lastgood, the last one that could be", ".:"+r.port+" on 127.0.0.1")
 	r.printed("Waypost-...", platformLine)
 	expectAnswers(t, r.port, "192.0.2.1")
-	r.expectMetrics(t, "coredns_reload_failed_total 0", "waypost_reload_failed 1")
+	r.expectMetrics(t, "coredns_reload_failed_total 0", "waypost_reload_failed 1", `waypost_reload_serving_info{hash="sha512",value="...} 1`)
 	r.reload(t, strings.Replace(serving("PORT", 2), "bind", "prometheus 127.0.0.1:PORT2\n  bind", 1), reloaded...)
 	expectAnswers(t, r.port, "192.0.2.2")
-	r.expectMetrics(t, "coredns_reload_failed_total 0", `coredns_reload_version_info{hash="sha512",value="...} 1`, "waypost_reload_failed 0")
+	r.expectMetrics(t, "coredns_reload_failed_total 0", `coredns_reload_version_info{hash="sha512",value="...} 1`, "waypost_reload_failed 0", `waypost_reload_serving_info{hash="sha512",value="...} 1`)
 	r.signal(syscall.SIGTERM)
 	r.end(0)
 	if copies, err := os.ReadDir(folder); len(copies) != 1 || err != nil {

@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/waypost/waypost/config"
 )
 
@@ -24,7 +26,8 @@ type Reload struct {
 
 	tried   [sha512.Size]byte // the digest of the last Corefile that was to be served
 	refused bool              // which could not be
-	shown   string            // the digest that the metrics show
+	shown   info              // the digest of tried, as the metrics show it
+	serving info              // that of what is served
 }
 
 // Source is a Corefile.
@@ -54,6 +57,8 @@ var ErrNotYet = errors.New("not yet")
 // failed says that another one is served in its place.
 func New(source Source, served Served, m *Metrics, log, process *slog.Logger, tried *config.File, failed bool) *Reload {
 	r := &Reload{source: source, served: served, metrics: m, log: log, process: process, refused: failed}
+	r.shown.metric, r.serving.metric = m.version, m.serving
+	r.serving.show(served.Digest())
 	if tried != nil {
 		r.tried = tried.Digest
 	}
@@ -158,7 +163,8 @@ func (r *Reload) replace(ctx context.Context, file *config.File) error {
 	if ctx.Err() != nil { // the process ends
 		return nil
 	}
-	r.show(file.Digest)
+	r.shown.show(file.Digest)
+	r.serving.show(r.served.Digest())
 	r.refused = err != nil
 	if errors.Is(err, ErrNotYet) {
 		r.tried = [sha512.Size]byte{}
@@ -178,12 +184,18 @@ func (r *Reload) refuse(err error) {
 	r.fail(true)
 }
 
-// show has the metrics show the digest of the Corefile that was to be served last.
-func (r *Reload) show(digest [sha512.Size]byte) {
+// info is a metric that shows the digest of a Corefile.
+type info struct {
+	metric *prometheus.GaugeVec
+	value  string // "" before there is one
+}
+
+// show has the metric show a digest, and no other.
+func (i *info) show(digest [sha512.Size]byte) {
 	const hash = "sha512"
-	r.metrics.version.DeleteLabelValues(hash, r.shown)
-	r.shown = hex.EncodeToString(digest[:])
-	r.metrics.version.WithLabelValues(hash, r.shown).Set(1)
+	i.metric.DeleteLabelValues(hash, i.value)
+	i.value = hex.EncodeToString(digest[:])
+	i.metric.WithLabelValues(hash, i.value).Set(1)
 }
 
 // fail notes whether what is served is another Corefile than the one that is there.

@@ -47,7 +47,7 @@ func start(t *testing.T, text string, period time.Duration) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.served = file.Blocks[0].Keys[0].Zone
+	b.served, b.sum = file.Blocks[0].Keys[0].Zone, file.Digest
 	served := Served{Replace: b.replace, Period: b.interval, Digest: b.digest}
 	r := New(Source{Read: b.read, Parse: b.parse}, served, m, e.Log, e.Journal.Logger(""), file, false)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -149,15 +149,15 @@ const (
 func TestTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, "a {\n}", 10*time.Second)
-		b.expect(time.Minute, "a. failed_total 0 waypost_reload_failed 0\n")
+		b.expect(time.Minute, "a. failed_total 0 waypost_reload_failed 0 waypost_reload_serving_info 1\n")
 		b.write("b {\n}", nil)
-		b.expect(9*time.Second, "a. failed_total 0 waypost_reload_failed 0\n")
-		b.expect(time.Second, "b. failed_total 0 version_info 1 waypost_reload_failed 0\n"+complete)
-		b.expect(time.Minute, "b. failed_total 0 version_info 1 waypost_reload_failed 0\n")
+		b.expect(9*time.Second, "a. failed_total 0 waypost_reload_failed 0 waypost_reload_serving_info 1\n")
+		b.expect(time.Second, "b. failed_total 0 version_info 1 waypost_reload_failed 0 waypost_reload_serving_info 1\n"+complete)
+		b.expect(time.Minute, "b. failed_total 0 version_info 1 waypost_reload_failed 0 waypost_reload_serving_info 1\n")
 		b.write("# a comment on a line of its own\nb {\n}", nil)
-		b.expect(10*time.Second, "b. failed_total 0 version_info 1 waypost_reload_failed 0\n") // headers have no line of their own in the digest
+		b.expect(10*time.Second, "b. failed_total 0 version_info 1 waypost_reload_failed 0 waypost_reload_serving_info 1\n") // headers have no line of their own in the digest
 		b.write("b {\n# but directives have\n\nfoo\n}", nil)
-		b.expect(10*time.Second, "b. failed_total 0 version_info 1 waypost_reload_failed 0\n"+complete)
+		b.expect(10*time.Second, "b. failed_total 0 version_info 1 waypost_reload_failed 0 waypost_reload_serving_info 1\n"+complete)
 	})
 }
 
@@ -167,12 +167,12 @@ func TestPeriodOf(t *testing.T) {
 		b := start(t, "a {\n}", 10*time.Second)
 		b.write("b {\n}", nil)
 		b.every(2 * time.Second)
-		b.expect(10*time.Second, "b. failed_total 0 version_info 1 waypost_reload_failed 0\n"+complete)
+		b.expect(10*time.Second, "b. failed_total 0 version_info 1 waypost_reload_failed 0 waypost_reload_serving_info 1\n"+complete)
 		b.write("c {\n}", nil)
 		b.every(0)
-		b.expect(2*time.Second, "c. failed_total 0 version_info 1 waypost_reload_failed 0\n"+strings.Replace(complete, "[INFO] plugin/reload: Running configuration SHA512 = DIGEST\n", "", 1))
+		b.expect(2*time.Second, "c. failed_total 0 version_info 1 waypost_reload_failed 0 waypost_reload_serving_info 1\n"+strings.Replace(complete, "[INFO] plugin/reload: Running configuration SHA512 = DIGEST\n", "", 1))
 		b.write("d {\n}", nil)
-		b.expect(24*time.Hour, "c. failed_total 0 version_info 1 waypost_reload_failed 0\n")
+		b.expect(24*time.Hour, "c. failed_total 0 version_info 1 waypost_reload_failed 0 waypost_reload_serving_info 1\n")
 	})
 }
 
@@ -182,20 +182,20 @@ func TestBroken(t *testing.T) {
 		b := start(t, "a {\n}", 10*time.Second)
 		const failed = "[ERROR] plugin/reload: Corefile changed but reload failed: starting with listener file descriptors: no\n"
 		b.write("b {\n}", errors.New("no"))
-		b.expect(10*time.Second, "a. failed_total 1 version_info 1 waypost_reload_failed 1\n"+refused+failed)
-		b.expect(time.Minute, "a. failed_total 1 version_info 1 waypost_reload_failed 1\n")
+		b.expect(10*time.Second, "a. failed_total 1 version_info 1 waypost_reload_failed 1 waypost_reload_serving_info 1\n"+refused+failed)
+		b.expect(time.Minute, "a. failed_total 1 version_info 1 waypost_reload_failed 1 waypost_reload_serving_info 1\n")
 		b.write("{", nil)
 		_, err := b.parse([]byte("{"))
 		unparsed := fmt.Sprintf("[WARNING] plugin/reload: Corefile parse failed: %v\n", err)
-		b.expect(20*time.Second, "a. failed_total 1 version_info 1 waypost_reload_failed 1\n"+unparsed+unparsed)
+		b.expect(20*time.Second, "a. failed_total 1 version_info 1 waypost_reload_failed 1 waypost_reload_serving_info 1\n"+unparsed+unparsed)
 		b.write("", nil)
-		b.expect(20*time.Second, "a. failed_total 1 version_info 1 waypost_reload_failed 1\n")
+		b.expect(20*time.Second, "a. failed_total 1 version_info 1 waypost_reload_failed 1 waypost_reload_serving_info 1\n")
 		b.write("a {\n}", nil) // as it was at first
-		b.expect(10*time.Second, "a. failed_total 1 version_info 1 waypost_reload_failed 0\n"+complete)
+		b.expect(10*time.Second, "a. failed_total 1 version_info 1 waypost_reload_failed 0 waypost_reload_serving_info 1\n"+complete)
 		b.write("", nil)
-		b.expect(10*time.Second, "a. failed_total 1 version_info 1 waypost_reload_failed 1\n")
+		b.expect(10*time.Second, "a. failed_total 1 version_info 1 waypost_reload_failed 1 waypost_reload_serving_info 1\n")
 		b.write("a {\n}", nil) // which is what is served
-		b.expect(10*time.Second, "a. failed_total 1 version_info 1 waypost_reload_failed 0\n")
+		b.expect(10*time.Second, "a. failed_total 1 version_info 1 waypost_reload_failed 0 waypost_reload_serving_info 1\n")
 	})
 }
 
@@ -206,10 +206,10 @@ func TestNotYet(t *testing.T) {
 		later := fmt.Errorf("no: %w", ErrNotYet)
 		said := strings.NewReplacer("no", "no: not yet").Replace(refused + "[ERROR] plugin/reload: Corefile changed but reload failed: starting with listener file descriptors: no\n")
 		b.write("b {\n}", later)
-		b.expect(10*time.Second, "a. failed_total 1 version_info 1 waypost_reload_failed 1\n"+said)
-		b.expect(10*time.Second, "a. failed_total 2 version_info 1 waypost_reload_failed 1\n"+said)
+		b.expect(10*time.Second, "a. failed_total 1 version_info 1 waypost_reload_failed 1 waypost_reload_serving_info 1\n"+said)
+		b.expect(10*time.Second, "a. failed_total 2 version_info 1 waypost_reload_failed 1 waypost_reload_serving_info 1\n"+said)
 		b.write("b {\n}", nil)
-		b.expect(10*time.Second, "b. failed_total 2 version_info 1 waypost_reload_failed 0\n"+complete)
+		b.expect(10*time.Second, "b. failed_total 2 version_info 1 waypost_reload_failed 0 waypost_reload_serving_info 1\n"+complete)
 	})
 }
 
@@ -222,42 +222,57 @@ func TestAsked(t *testing.T) {
 			b.expect(0, want)
 		}
 		const plain = "[INFO] SIGUSR1: Reloading\n[INFO] Reloading\n[INFO] Reloading complete\n"
-		signal("a. failed_total 0 version_info 1 waypost_reload_failed 0\n" + plain)
+		signal("a. failed_total 0 version_info 1 waypost_reload_failed 0 waypost_reload_serving_info 1\n" + plain)
 		b.write("b {\n}", nil)
-		signal("b. failed_total 0 version_info 1 waypost_reload_failed 0\n" + plain)
+		signal("b. failed_total 0 version_info 1 waypost_reload_failed 0 waypost_reload_serving_info 1\n" + plain)
 		b.write("c {\n}", errors.New("no"))
-		signal("b. failed_total 0 version_info 1 waypost_reload_failed 1\n[INFO] SIGUSR1: Reloading\n" + refused +
+		signal("b. failed_total 0 version_info 1 waypost_reload_failed 1 waypost_reload_serving_info 1\n[INFO] SIGUSR1: Reloading\n" + refused +
 			"[ERROR] SIGUSR1: starting with listener file descriptors: no\n")
 		b.write("{", nil)
 		_, err := b.parse([]byte("{"))
-		signal(fmt.Sprintf("b. failed_total 0 version_info 1 waypost_reload_failed 1\n[INFO] SIGUSR1: Reloading\n[INFO] Reloading\n"+
+		signal(fmt.Sprintf("b. failed_total 0 version_info 1 waypost_reload_failed 1 waypost_reload_serving_info 1\n[INFO] SIGUSR1: Reloading\n[INFO] Reloading\n"+
 			"[ERROR] Restart failed: %v\n[ERROR] SIGUSR1: starting with listener file descriptors: %v\n", err, err))
 		b.write("", nil)
-		signal("b. failed_total 0 version_info 1 waypost_reload_failed 1\n[INFO] SIGUSR1: Reloading\n" +
+		signal("b. failed_total 0 version_info 1 waypost_reload_failed 1 waypost_reload_serving_info 1\n[INFO] SIGUSR1: Reloading\n" +
 			"[ERROR] SIGUSR1: loading updated Caddyfile: file does not exist\n")
 		b.write("d {\n}", nil)
-		signal("d. failed_total 0 version_info 1 waypost_reload_failed 0\n" + plain)
+		signal("d. failed_total 0 version_info 1 waypost_reload_failed 0 waypost_reload_serving_info 1\n" + plain)
 	})
 }
 
-// TestVersion: the metric names the digest of the Corefile that was tried last, and no other.
+// TestVersion: the metrics name the digests of the Corefile that was tried last and of the one that is served, and no other.
 func TestVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, "a {\n}", 10*time.Second)
-		for _, text := range []string{"b {\n}", "c {\n}"} {
-			b.write(text, nil)
-			b.after(10 * time.Second)
-			file, err := b.parse([]byte(text))
-			if err != nil {
-				t.Fatal(err)
+		expect := func(name, help, text string) {
+			t.Helper()
+			want := ""
+			if text != "" {
+				file, err := b.parse([]byte(text))
+				if err != nil {
+					t.Fatal(err)
+				}
+				want = fmt.Sprintf("# HELP %[1]s %[2]s\n# TYPE %[1]s gauge\n%[1]s{hash=\"sha512\",value=\"%[3]x\"} 1\n", name, help, file.Digest)
 			}
-			want := fmt.Sprintf(`# HELP coredns_reload_version_info 1, with the digest of the Corefile that was reloaded last.
-# TYPE coredns_reload_version_info gauge
-coredns_reload_version_info{hash="sha512",value="%x"} 1
-`, file.Digest)
-			if err := testutil.GatherAndCompare(b.metrics, strings.NewReader(want), "coredns_reload_version_info"); err != nil {
+			if err := testutil.GatherAndCompare(b.metrics, strings.NewReader(want), name); err != nil {
 				t.Error(err)
 			}
+		}
+		for _, step := range []struct {
+			refuse        error
+			tried, served string
+		}{
+			{nil, "", "a {\n}"},
+			{nil, "b {\n}", "b {\n}"},
+			{errors.New("no"), "c {\n}", "b {\n}"},
+			{nil, "d {\n}", "d {\n}"},
+		} {
+			if step.tried != "" {
+				b.write(step.tried, step.refuse)
+				b.after(10 * time.Second)
+			}
+			expect("coredns_reload_version_info", "1, with the digest of the Corefile that was reloaded last.", step.tried)
+			expect("waypost_reload_serving_info", "1, with the digest of the Corefile that is served.", step.served)
 		}
 	})
 }
