@@ -3,6 +3,7 @@ package deploy
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -145,6 +146,40 @@ dns://.:5353 dns://example.org:5353 {
 	}
 	if replicas := at(one(t, list, "Deployment", "coredns").Object, "spec.replicas"); replicas != nil {
 		t.Errorf("%v replicas, though an autoscaler is to say how many", replicas)
+	}
+}
+
+// TestChartReadsPods: the right to read Pods is there where the Corefile needs it, whatever rbac.pods says, and nowhere else.
+func TestChartReadsPods(t *testing.T) {
+	for values, want := range map[string]bool{
+		`{}`:                   false,
+		`{rbac: {pods: true}}`: true,
+		`{servers: [{port: 53, plugins: [{name: kubernetes, configBlock: "ttl 30\n  pods verified # a comment\nfallthrough"}]}]}`:      true,
+		`{servers: [{port: 53, plugins: [{name: kubernetes, configBlock: "# pods verified\npods insecure # not verified"}]}]}`:         false,
+		`{servers: [{port: 53, plugins: [{name: whoami}]}, {port: 54, plugins: [{name: autopath, parameters: "@kubernetes"}]}]}`:       true,
+		`{servers: [{port: 53, plugins: [{name: autopath, parameters: "cluster.local @kubernetes"}]}]}`:                                true,
+		`{servers: [{port: 53, plugins: [{name: autopath, parameters: /etc/resolv.conf}]}]}`:                                           false,
+		`{extraConfig: {(pods): {configBlock: pods verified}}}`:                                                                        true,
+		`{zoneFiles: [{filename: more, domain: example.org, contents: "example.org {\n  kubernetes {\n    pods verified\n  }\n}\n"}]}`: true,
+	} {
+		var v map[string]any
+		if err := yaml.Unmarshal([]byte(values), &v); err != nil {
+			t.Fatal(err)
+		}
+		list, err := render(t, "../../deploy/chart", v)
+		if err != nil {
+			t.Errorf("%s: %v", values, err)
+			continue
+		}
+		rules, _ := at(one(t, list, "ClusterRole", "dns-coredns").Object, "rules").([]any)
+		if len(rules) == 0 {
+			t.Errorf("%s: no rights", values)
+			continue
+		}
+		resources, _ := at(rules[0], "resources").([]any)
+		if slices.Contains(resources, any("pods")) != want {
+			t.Errorf("%s: the right is to read %v", values, resources)
+		}
 	}
 }
 

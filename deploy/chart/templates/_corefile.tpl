@@ -25,3 +25,12 @@
 }
 {{- end }}
 {{- end -}}
+
+{{/* Not empty where the server reads Pods: rbac.pods says so, or a line of the Corefile or of a file beside it. */}}
+{{- define "waypost.readsPods" -}}
+{{- $texts := list (include "waypost.corefile" .) -}}
+{{- range .Values.zoneFiles -}}{{- $texts = append $texts .contents -}}{{- end -}}
+{{- if or .Values.rbac.pods (regexMatch `(?m)^[ \t]*("?pods"?[ \t]+"?verified"?|"?autopath"?[ \t](.*[ \t])?"?@kubernetes"?)[ \t\r]*(#.*)?$` (join "\n" $texts)) -}}
+true
+{{- end -}}
+{{- end -}}
