@@ -201,6 +201,53 @@ func TestPreferredTogether(t *testing.T) {
 	}
 }
 
+// TestNobodyWrote: a SERVFAIL that template leaves to the server is no reply to autopath, and none that dns64 could make a
+// better one of.
+func TestNobodyWrote(t *testing.T) {
+	addr, _ := startElsewhere(t, "y. 60 IN A 192.0.2.9")
+	resolv := filepath.Join(t.TempDir(), "resolv.conf")
+	write(t, resolv, "search ap.test nope.ap.test\n")
+	setup, _, err := compile(t, `.:0 {
+    bind 127.0.0.1
+    dns64 {
+        allow_ipv4
+    }
+    autopath `+resolv+`
+    template IN A nope.ap.test {
+        rcode SERVFAIL
+    }
+    template IN AAAA six.test {
+        rcode SERVFAIL
+    }
+    template IN A six.test {
+        answer "{{ .Name }} 60 IN A 192.0.2.1"
+    }
+    forward . `+addr+`
+}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := served(t, setup)[0]
+	for _, tt := range []struct {
+		name string
+		typ  uint16
+		want string
+	}{
+		{"y.ap.test.", dns.TypeA, "NOERROR | y.ap.test. 60 IN CNAME y. | y. 60 IN A 192.0.2.9"},
+		{"six.test.", dns.TypeA, "NOERROR | six.test. 60 IN A 192.0.2.1"},
+		{"six.test.", dns.TypeAAAA, "SERVFAIL"},
+	} {
+		got := ask(t, s, "udp", tt.name, tt.typ)
+		words := []string{dns.RcodeToString[got.Rcode]}
+		for _, rr := range got.Answer {
+			words = append(words, strings.ReplaceAll(rr.String(), "\t", " "))
+		}
+		if text := strings.Join(words, " | "); text != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.name, text, tt.want)
+		}
+	}
+}
+
 func TestAutopathWithoutPods(t *testing.T) {
 	folder := t.TempDir()
 	const inert = "[WARNING] plugin/autopath: no effect, as "

@@ -49,7 +49,8 @@ func (v *values) Question() (*dns.Question, error) {
 // Meta is a value of the directive metadata, which is not there.
 func (v *values) Meta(string) string { return "" }
 
-// answer writes what the rule says. v may be nil for one without records.
+// answer writes what the rule says. v may be nil for one without records. SERVFAIL is not written: as in CoreDNS that is left
+// to the server, as are records that cannot be made, so that the directives in front see that nobody has answered.
 func (t *Template) answer(q *message.Query, r *message.Reply, rule *rule, v *values, zone *zone) message.Verdict {
 	labels := labels{server: q.Listener, zone: zone.text, view: t.view, class: uint16(q.Class), typ: rule.typeOf(q)}
 	var m dns.Msg
@@ -58,18 +59,18 @@ func (t *Template) answer(q *message.Query, r *message.Reply, rule *rule, v *val
 		return message.Park
 	}
 	t.metrics.matched(labels)
-	r.By = "template"
 	switch {
 	case err != nil:
 	case rule.Rcode == dns.RcodeServerFailure:
 	case rule.plain:
-		r.Rcode, r.Authoritative = message.Rcode(rule.Rcode), true
+		r.Rcode, r.Authoritative, r.By = message.Rcode(rule.Rcode), true, "template"
 		rule.explain(r)
 		return message.Done
 	default:
 		m.Authoritative, m.Rcode = true, rule.Rcode
 		rule.explain(r)
 		if err = whole.Write(q, r, &m); err == nil {
+			r.By = "template"
 			return message.Done
 		}
 	}

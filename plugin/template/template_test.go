@@ -160,6 +160,29 @@ func TestNoOPT(t *testing.T) {
 	}
 }
 
+// TestBy checks who is said to have written the reply: nobody, where the server has to send SERVFAIL.
+func TestBy(t *testing.T) {
+	for _, tt := range []struct{ name, lines, want string }{
+		{"a record", "template IN A {\nanswer \"{{ .Name }} 1 IN A 192.0.2.1\"\n}", "template"},
+		{"no record", "template IN A {\nrcode NXDOMAIN\n}", "template"},
+		{"an error code", "template IN A {\nrcode REFUSED\n}", "template"},
+		{"no pattern", "template IN A {\nmatch ^a\n}", ""},
+		{"SERVFAIL", "template IN A {\nrcode SERVFAIL\n}", ""},
+		{"SERVFAIL of a pattern", "template IN A {\nmatch ^www\nrcode SERVFAIL\n}", ""},
+		{"a template that fails", "template IN A {\nanswer \"{{ index .Match 2 }}\"\n}", ""},
+		{"a record that is none", "template IN A {\nauthority \"{{ .Name }} 1 IN A x\"\n}", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			step, _ := start(t, tt.lines)
+			q := ask(t, "www.example.org. A")
+			r := plugintest.Begin(q)
+			if step.Serve(q, r); r.By != tt.want {
+				t.Errorf("got %q, want %q", r.By, tt.want)
+			}
+		})
+	}
+}
+
 func TestPlainAllocatesNothing(t *testing.T) {
 	step, _ := start(t, "template ANY AAAA {\nrcode NXDOMAIN\n}")
 	q, out := plugintest.Ask(t, "www.example.org.", dns.TypeAAAA), make([]byte, 0, message.MaxLen)
