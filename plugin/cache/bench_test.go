@@ -131,6 +131,9 @@ func (b *bench) reply(q *message.Query, r *message.Reply) bool {
 			m.Truncated = true
 		case "ad":
 			m.AuthenticatedData = true
+		case "unwritten":
+			r.Fail(message.ServFail)
+			return true
 		case "error":
 			r.Fail(message.ServFail)
 			r.Err = fmt.Errorf("no reply")

@@ -35,14 +35,15 @@ type verdict struct {
 
 // classify finds out what a reply says and for how long it is good. The rules are CoreDNS's: the life of a reply is the
 // lowest TTL in it, within the bounds of its class; a denial without SOA, and aliases without the asked data and without
-// SOA, are not kept. Other than there, a denial behind an alias is kept too (RFC 2308 section 2.1).
+// SOA, are not kept, nor is a failure that no directive wrote and that nothing went wrong for: some directive just has no answer.
+// Other than there, a denial behind an alias is kept too (RFC 2308 section 2.1).
 func (o *Options) classify(q *message.Query, r *message.Reply, now time.Time) verdict {
 	s := survey(q, r, now)
 	v := verdict{kind: s.kind(q, r), answering: s.answering}
 	class := &o.Success
 	switch v.kind {
 	case failure:
-		v.ttl, v.storable = uint32(o.ServFail/time.Second), o.ServFail > 0
+		v.ttl, v.storable = uint32(o.ServFail/time.Second), o.ServFail > 0 && (written(r) || r.Err != nil)
 	case denial:
 		class = &o.Denial
 		v.ttl, v.storable = class.bound(s.lowest(class.Most)), s.soa || r.Rcode == message.NoError
@@ -58,6 +59,9 @@ func (o *Options) classify(q *message.Query, r *message.Reply, now time.Time) ve
 	v.storable = v.storable && !r.Truncated
 	return v
 }
+
+// written reports whether a directive wrote the reply; else the server makes it of an error code.
+func written(r *message.Reply) bool { return r.By != "" || !r.Empty() }
 
 // bound keeps a TTL within the limits of the class.
 func (c *Class) bound(ttl uint32) uint32 { return min(max(ttl, c.Least), c.Most) }

@@ -58,6 +58,7 @@ func TestKinds(t *testing.T) {
 		{"a failure", "cache", "SERVFAIL", "SERVFAIL", 4 * time.Second, "SERVFAIL", 0},
 		{"a failure, for five seconds", "cache", "SERVFAIL", "SERVFAIL", 5 * time.Second, "SERVFAIL", 1},
 		{"a failure of ours", "cache", "SERVFAIL error", "SERVFAIL", 4 * time.Second, "SERVFAIL", 0},
+		{"a failure that nobody wrote", "cache", "SERVFAIL unwritten", "SERVFAIL", 0, "SERVFAIL", 1},
 		{"NOTIMP", "cache", "NOTIMP", "NOTIMP", 4 * time.Second, "NOTIMP", 0},
 		{"servfail", "cache {\nservfail 60s\n}", "SERVFAIL", "SERVFAIL", 59 * time.Second, "SERVFAIL", 0},
 		{"servfail 0", "cache {\nservfail 0s\n}", "SERVFAIL", "SERVFAIL", 0, "SERVFAIL", 1},

@@ -148,6 +148,7 @@ func TestVerify(t *testing.T) {
 		{"NOERROR\n--\n" + soa, "NOERROR / 1 example. 60 SOA ns.example."},
 		{"SERVFAIL", old},
 		{"SERVFAIL error", old},
+		{"SERVFAIL unwritten", old},
 		{"REFUSED", old},
 		{"NOERROR tc\nQNAME 60 IN A 192.0.2.2", old},
 	} {
