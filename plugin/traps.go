@@ -18,20 +18,21 @@ func (b *block) suspect() {
 	b.suspectEnd()
 }
 
-// suspectScopes warns of directives for names that the block is never asked for.
+// suspectScopes warns of directives for names that the block is never asked for. Those behind one that asks for other names
+// than the client does are left alone.
 func (b *block) suspectScopes() {
 	own := b.config.Zones()
+	asked := func(zone string) bool {
+		return slices.ContainsFunc(own, func(z string) bool { return config.Under(z, zone) || config.Under(zone, z) })
+	}
 	for _, s := range b.said {
-		o, ok := s.options.(interface{ Scope() config.Zones })
-		if !ok {
-			continue
+		if o, ok := s.options.(interface{ Scope() config.Zones }); ok {
+			if scope := o.Scope(); len(scope) > 0 && !slices.ContainsFunc(scope, asked) {
+				b.warn(s.directive, s.directive.Pos.Warningf("no effect, as server block %s is never asked for names under %s", b.config.Keys[0], scope.List()))
+			}
 		}
-		scope := o.Scope()
-		asked := func(zone string) bool {
-			return slices.ContainsFunc(own, func(z string) bool { return config.Under(z, zone) || config.Under(zone, z) })
-		}
-		if len(scope) > 0 && !slices.ContainsFunc(scope, asked) {
-			b.warn(s.directive, s.directive.Pos.Warningf("no effect, as server block %s is never asked for names under %s", b.config.Keys[0], scope.List()))
+		if o, ok := s.options.(interface{ Renames() bool }); ok && o.Renames() {
+			return
 		}
 	}
 }

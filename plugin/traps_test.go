@@ -33,6 +33,12 @@ func TestTraps(t *testing.T) {
 			`log: "/var/log/dns" is taken for a name: only queries under it are printed, on standard output in any case; write log alone (Corefile:2)`}},
 		{"a. {\nlog b.\nwhoami\n}", []string{"log: no effect, as server block dns://a.:53 is never asked for names under b. (Corefile:2)"}},
 		{". {\nlog a. b.\nlog . {combined}\nerrors stdout\nwhoami\n}", nil},
+		{"apps. {\nrewrite name suffix .apps .example answer auto\ncache 30 example\nforward example 192.0.2.1\nwhoami\n}", nil},
+		{"apps. {\nautopath " + resolv + "\nforward example 192.0.2.1\nwhoami\n}", nil},
+		{"apps. {\nlog example\nrewrite name suffix .apps .example answer auto\nwhoami\n}", []string{
+			"log: no effect, as server block dns://apps.:53 is never asked for names under example. (Corefile:2)"}},
+		{"apps. {\nrewrite type ANY A\nrewrite cname exact a.example b.example\ncache 30 example\nwhoami\n}", []string{
+			"cache: no effect, as server block dns://apps.:53 is never asked for names under example. (Corefile:4)"}},
 
 		{". {\nautopath @kubernetes\nwhoami\n}", []string{
 			"autopath: no effect, as server block dns://.:53 (Corefile:1) has no kubernetes directive (Corefile:2)"}},

@@ -21,3 +21,6 @@ func (o Options) Explain() []config.Clause {
 
 // Scope are the zones outside of which the directive has nothing to do.
 func (o Options) Scope() config.Zones { return o.Zones }
+
+// Renames reports whether the directives behind may be asked for other names than the block is.
+func (o Options) Renames() bool { return true }

@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/miekg/dns"
 
@@ -21,6 +22,14 @@ func (o Options) Explain() []config.Clause {
 		list = append(list, config.Clause{Pos: r.Pos, Text: text})
 	}
 	return list
+}
+
+// Renames reports whether the directives behind may be asked for other names than the block is.
+func (o Options) Renames() bool {
+	return slices.ContainsFunc(o.Rules, func(r Rule) bool {
+		_, ok := r.Action.(*Name)
+		return ok
+	})
 }
 
 // String says which names they are.
