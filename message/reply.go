@@ -277,10 +277,14 @@ func (r *Reply) Bits() uint16 {
 	return bits
 }
 
-// Finish writes OPT and the header and returns the message, which stands in the buffer that Begin was given.
+// Finish writes OPT and the header and returns the message, which stands in the buffer that Begin was given. A response code
+// whose upper bits need an OPT record becomes SERVFAIL for a client that sent none: the lower ones mean something else.
 func (r *Reply) Finish() []byte {
-	if r.query.EDNS.Present {
+	switch {
+	case r.query.EDNS.Present:
 		r.opt()
+	case r.Rcode > 0xF:
+		r.Fail(ServFail)
 	}
 	r.header()
 	return r.buf

@@ -148,6 +148,23 @@ cluster.local. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1
 ;; QUESTION SECTION:
 ;x. IN  A
 `},
+		{"an extended response code", ask(t, "x.", dns.TypeA, 512), func(r *Reply) {
+			r.Rcode, r.Authoritative = 23, true
+		}, `;; opcode: QUERY, status: BADCOOKIE, id: 4660
+;; flags: qr aa rd; QUERY: 1, ANSWER: 0, AUTHORITY: 0, ADDITIONAL: 1
+;; OPT PSEUDOSECTION:
+; EDNS: version 0; flags: do; udp: 1232
+;; QUESTION SECTION:
+;x. IN  A
+`},
+		{"an extended response code for a client without OPT", ask(t, "x.", dns.TypeA, 0), func(r *Reply) {
+			r.Addresses(Answer, QuestionAt, set(1))
+			r.Rcode, r.Authoritative = 23, true
+		}, `;; opcode: QUERY, status: SERVFAIL, id: 4660
+;; flags: qr rd; QUERY: 1, ANSWER: 0, AUTHORITY: 0, ADDITIONAL: 0
+;; QUESTION SECTION:
+;x. IN  A
+`},
 		{"an option", ask(t, "x.", dns.TypeA, 512), func(r *Reply) {
 			r.Option(OptionNSID, []byte("pod-1"))
 		}, `;; opcode: QUERY, status: NOERROR, id: 4660

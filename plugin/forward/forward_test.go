@@ -138,6 +138,9 @@ type upstreams = []*upstreamtest.Server
 
 func TestForwards(t *testing.T) {
 	one := server(t, "192.0.2.1")
+	cookie := upstreamtest.Start(t, func(w dns.ResponseWriter, m *dns.Msg) {
+		_ = w.WriteMsg(new(dns.Msg).SetRcode(m, dns.RcodeBadCookie).SetEdns0(1232, false)) // who asked will notice
+	})
 	for _, tt := range []struct{ name, lines, asked, want string }{
 		{"the root", lines(".", upstreams{one}), "www.example.", "NOERROR 192.0.2.1"},
 		{"a zone", lines("example", upstreams{one}), "www.EXAMPLE.", "NOERROR 192.0.2.1"},
@@ -147,6 +150,7 @@ func TestForwards(t *testing.T) {
 		{"the zone itself, excepted", lines("www.example", upstreams{one}, "except ."), "www.example.", "NOERROR 192.0.2.1"},
 		{"the second line", lines("other", upstreams{rcode(t, dns.RcodeRefused)}) + "\n" + lines("example", upstreams{one}), "www.example.", "NOERROR 192.0.2.1"},
 		{"the first line that fits", lines(".", upstreams{one}) + "\n" + lines("example", upstreams{rcode(t, dns.RcodeRefused)}), "www.example.", "NOERROR 192.0.2.1"},
+		{"a response code that only OPT can tell, which the client did not send", lines(".", upstreams{cookie}), "www.example.", "SERVFAIL"},
 		{"a response code", lines(".", upstreams{rcode(t, dns.RcodeNotImplemented)}), "www.example.", "NOTIMP"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
