@@ -282,6 +282,38 @@ func TestSourceRangesOfTheNode(t *testing.T) {
 	}
 }
 
+// The node may have addresses of Services itself, as a cache of DNS on it does. What it listens on there is reached, as behind
+// kube-proxy, from elsewhere than the node, and ports of Services are theirs.
+func TestAddressesOfServicesThatTheNodeHas(t *testing.T) {
+	l := theLab(t)
+	for _, name := range []string{"web", "nobody"} {
+		l.Node1.change(t, "lo", address(name, 0).String()+"/32", netlink.AddrAdd)
+		l.Node1.change(t, "lo", address(name, 1).String()+"/128", netlink.AddrAdd)
+		t.Cleanup(func() {
+			l.Node1.change(t, "lo", address(name, 0).String()+"/32", netlink.AddrDel)
+			l.Node1.change(t, "lo", address(name, 1).String()+"/128", netlink.AddrDel)
+		})
+	}
+	for _, primary := range []bool{true, false} {
+		l.tell(t, story{
+			name:    map[bool]string{true: "NodePorts on the primary addresses", false: "NodePorts on all addresses"}[primary],
+			options: plan.Options{Pods: pods(), NodePortsPrimary: primary},
+			objects: append(with(service("web", nodePorts), "b"), with(service("api", nil))...),
+			asks: `
+				a * web:80 -> b sees a
+				a tcp web:8080 -> node-1 sees a
+				a tcp nobody:8080 -> node-1 sees a
+				outside tcp web:8080 -> node-1 sees outside
+				outside tcp nobody:8080 -> node-1 sees outside
+				node-1 tcp web:8080 -> refused
+				node-1 tcp nobody:8080 -> silent
+				a tcp api:80 -> refused
+				a tcp api:8080 -> refused
+			`,
+		})
+	}
+}
+
 // Ranges of Services are known as soon as they are.
 func TestServiceRangesComeAndGo(t *testing.T) {
 	l := theLab(t)

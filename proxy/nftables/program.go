@@ -19,7 +19,7 @@ import (
 //	                              |-> split ----> balance
 //	                              |         `---> local-balance -> local-spread-2
 //	                     nodeports -> nodeport-frontend, nodeport-split: the same with the address zero as key
-//	unrouted-prerouting, unrouted-output -> unrouted
+//	unrouted-prerouting, unrouted-output -> unrouted, then unowned
 //	postrouting
 //
 // What is rejected or dropped because nobody serves it comes after everybody's translation of destinations, others' too.
@@ -64,12 +64,14 @@ func (p *program) write() []chain {
 	p.chains = nil
 	p.base("prerouting", unix.NF_INET_PRE_ROUTING, priorityRoute, when("", jump("services")))
 	p.base("output", unix.NF_INET_LOCAL_OUT, priorityRoute, when("", jump("services")))
-	p.base("unrouted-prerouting", unix.NF_INET_PRE_ROUTING, priorityUnrouted, when("", jump("unrouted")))
-	p.base("unrouted-output", unix.NF_INET_LOCAL_OUT, priorityUnrouted, when("", jump("unrouted")))
+	p.base("unrouted-prerouting", unix.NF_INET_PRE_ROUTING, priorityUnrouted, when("", jump("unrouted")),
+		when("what the node itself listens on", p.local("destination"), jumpTo(expr.VerdictReturn, "")), when("", jump("unowned")))
+	p.base("unrouted-output", unix.NF_INET_LOCAL_OUT, priorityUnrouted, when("", jump("unrouted")), when("", jump("unowned")))
 	p.postrouting()
 	p.chain("refuse", rule{exprs: []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: p.family.unreachable}}})
 	p.services()
 	p.unrouted()
+	p.unowned()
 	for _, k := range []key{{p.family, false}, {p.family, true}} {
 		p.frontend(k)
 		p.split(k)
@@ -128,15 +130,20 @@ func (p *program) unrouted() {
 			when("nobody serves it here", k.load(), member(dropped), drop()),
 		}
 	}
-	rules := append(unserved(key{p.family, false}), p.toNodePorts("unrouted-nodeports")...)
-	rules = append(rules, when("a port that the Service does not have", p.address(p.family.destination), member(clusterIPs), goTo("refuse")))
+	p.chain("unrouted", append(unserved(key{p.family, false}), p.toNodePorts("unrouted-nodeports")...)...)
+	p.chain("unrouted-nodeports", unserved(key{p.family, true})...)
+}
+
+// unowned ends what is addressed to where Services are, and to none of their ports. Packets that come to an address of the
+// node's own are left alone before that: caches of DNS listen on addresses of Services.
+func (p *program) unowned() {
+	rules := []rule{when("a port that the Service does not have", p.address(p.family.destination), member(clusterIPs), goTo("refuse"))}
 	for _, prefix := range p.node.ServiceRanges {
 		if p.family.has(prefix.Addr()) {
 			rules = append(rules, when("no Service has this address (yet)", p.inside(prefix, p.family.destination), drop()))
 		}
 	}
-	p.chain("unrouted", rules...)
-	p.chain("unrouted-nodeports", unserved(key{p.family, true})...)
+	p.chain("unowned", rules...)
 }
 
 // frontend decides who is masqueraded.
