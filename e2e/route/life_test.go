@@ -287,6 +287,7 @@ func TestOthersChangesAreRepaired(t *testing.T) {
 		{"the ruleset flushed", "flush ruleset"},
 		{"a table deleted", "delete table ip waypost"},
 		{"a table emptied of its rules", "flush table ip6 waypost"},
+		{"a table set dormant", "add table ip waypost { flags dormant; }"},
 		{"a set emptied", "flush set ip waypost frontends"},
 		{"an endpoint gone", "delete element ip waypost endpoints { 10.96.0.10 . tcp . 80 . 0 }"},
 		{"a frontend gone", "delete element ip6 waypost frontends { fd00:10:96::10 . tcp . 80 }"},

@@ -94,21 +94,9 @@ func (t *Tables) removeChains(f *family) (found []string, err error) {
 	return found, nil
 }
 
-func (t *Tables) tableNames(f *family) ([]string, error) {
-	var names []string
-	var b nfnetlink.Buffer
-	b.Begin(kindOf(unix.NFT_MSG_GETTABLE), nfnetlink.Dump, f.number)
-	b.End()
-	err := t.conn.Ask(&b, func(m nfnetlink.Message) error {
-		if m.Family == f.number {
-			names = append(names, nfnetlink.String(nfnetlink.Attribute(m.Body, unix.NFTA_TABLE_NAME)))
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list the %s tables of nftables: %w", f.word, err)
-	}
-	return names, nil
+func (t *Tables) tableNames(f *family) (names []string, err error) {
+	err = t.eachTable(f, func(name string, _ uint32) { names = append(names, name) })
+	return names, err
 }
 
 // cleanupIPTables takes kube-proxy's chains out of a table of iptables, and returns how many there are.

@@ -19,7 +19,7 @@ import (
 // found is what the kernel has of a family's table.
 type found struct {
 	exists     bool
-	foreign    bool // the table is not one that this program made: its sets or base chains are of other kinds
+	foreign    bool // the table is not as this program makes it: its sets or base chains are of other kinds, or it is dormant
 	sets       map[string]set
 	chains     map[string]*hook
 	comments   map[string][]string // of the rules of chains that are made for routes, in their order
@@ -63,14 +63,21 @@ func (t *Tables) readOnce(f *family) (*found, error) {
 	if errors.Is(err, unix.ENOENT) {
 		return k, nil
 	}
+	dormant := false
 	if err == nil {
 		k.exists = true
+		err = t.eachTable(f, func(name string, flags uint32) {
+			dormant = dormant || name == t.table && flags&unix.NFT_TABLE_F_DORMANT != 0
+		})
+	}
+	if err == nil {
 		err = t.readChains(f, k)
 	}
 	if err == nil {
 		err = t.readComments(f, k)
 	}
-	k.foreign = k.strange(f)
+	// Kernels refuse to wake a table up in a transaction that adds base chains to it.
+	k.foreign = dormant || k.strange(f)
 	if err != nil || k.foreign {
 		return k, err
 	}
@@ -89,6 +96,24 @@ func (t *Tables) ask(f *family, what uint16, name string, filter func(*nfnetlink
 	})
 	if err != nil {
 		return fmt.Errorf("read %s of nftables table %s %s: %w", name, f.word, t.table, err)
+	}
+	return nil
+}
+
+// eachTable tells of a family's tables, whoever made them.
+func (t *Tables) eachTable(f *family, each func(name string, flags uint32)) error {
+	var b nfnetlink.Buffer
+	b.Begin(kindOf(unix.NFT_MSG_GETTABLE), nfnetlink.Dump, f.number)
+	b.End()
+	err := t.conn.Ask(&b, func(m nfnetlink.Message) error {
+		if m.Family == f.number {
+			each(nfnetlink.String(nfnetlink.Attribute(m.Body, unix.NFTA_TABLE_NAME)),
+				nfnetlink.Uint32(nfnetlink.Attribute(m.Body, unix.NFTA_TABLE_FLAGS)))
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("list the %s tables of nftables: %w", f.word, err)
 	}
 	return nil
 }
