@@ -102,18 +102,45 @@ func (p *Plan) refuseEndpoint(s *service, slice *cluster.Slice, e netip.AddrPort
 	}
 }
 
-// noteRefusals makes what was refused in this recomputation known, as far as it is new.
+// refusals are the Services whose refusals may differ from what was told, with those that were.
+type refusals struct {
+	services []*service // each once
+	told     map[*service][]proxy.Refusal
+}
+
+// noteRefusals makes what was refused in this recomputation that of s. Another may follow before anything is told of it: what a
+// Service gives up is another's only then.
 func (p *Plan) noteRefusals(s *service) {
 	now := p.scratch.refused
 	if slices.Equal(now, s.refused) {
 		return
 	}
-	for _, r := range now {
-		if !slices.Contains(s.refused, r) {
-			p.refused = append(p.refused, r)
+	p.refusals.note(s)
+	s.refused = slices.Clone(now)
+}
+
+func (r *refusals) note(s *service) {
+	if _, noted := r.told[s]; noted {
+		return
+	}
+	if r.told == nil {
+		r.told = map[*service][]proxy.Refusal{}
+	}
+	r.told[s] = s.refused
+	r.services = append(r.services, s)
+}
+
+// take returns what is refused and was not told.
+func (r *refusals) take() (fresh []proxy.Refusal) {
+	for _, s := range r.services {
+		for _, refusal := range s.refused {
+			if !slices.Contains(r.told[s], refusal) {
+				fresh = append(fresh, refusal)
+			}
 		}
 	}
-	s.refused = slices.Clone(now)
+	*r = refusals{}
+	return fresh
 }
 
 // noteHealth makes known what a load balancer is to be told now of s, where that has changed.

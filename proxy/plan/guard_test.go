@@ -194,3 +194,24 @@ func TestWhoHasAFrontend(t *testing.T) {
 		}
 	}
 }
+
+// A frontend that passes from one Service to another at once is refused to nobody, whichever is looked at first.
+func TestAFrontendThatIsGivenUpIsNotRefused(t *testing.T) {
+	web := func(name, age, nodePort string) string {
+		return fmt.Sprintf("service prod/%s 10.96.0.%s created=%s port=http:80/tcp:%s\n", name, name, age, nodePort)
+	}
+	for _, step := range []struct{ name, tell, want string }{
+		{"the younger first", web("2", "20", "30080") + web("1", "10", "30082"), ""},
+		{"the older first", web("1", "10", "30082") + web("2", "20", "30080"), ""},
+		{"the younger alone", web("2", "20", "30080"), "prod/2: frontend *4:30080/tcp: Service prod/1 had it first (taken)"},
+		{"both the same", web("2", "20", "30081") + web("1", "10", "30081"), "prod/2: frontend *4:30081/tcp: Service prod/1 had it first (taken)"},
+	} {
+		w := newWorld(t, plan.Options{NodeName: "a"})
+		w.tell("node a 192.0.2.1\n" + web("1", "10", "30080") + web("2", "20", "30081"))
+		w.tell(step.tell)
+		expect(t, "refusals, "+step.name, w.refusals(), step.want)
+		w.kernel.refused = nil
+		w.tell(step.tell)
+		expect(t, "refusals that were told already, "+step.name, w.refusals(), "")
+	}
+}

@@ -70,7 +70,7 @@ type Plan struct {
 	clusterIPs tally[netip.Addr]
 	hairpins   tally[proxy.Hairpin]
 	node       proxy.Node // as last told
-	refused    []proxy.Refusal
+	refusals   refusals
 	health     []proxy.HealthCheck
 	triggered  []int64
 	stats      Stats
@@ -163,8 +163,8 @@ func (p *Plan) Take() *proxy.Changes {
 	p.recomputeAll()
 	p.installed = nil
 	p.taken = taken{p.stats.PendingServices, p.stats.PendingSlices}
-	c := &proxy.Changes{Refused: p.refused, Health: p.health, Triggered: p.triggered}
-	p.refused, p.health, p.triggered = nil, nil, nil
+	c := &proxy.Changes{Refused: p.refusals.take(), Health: p.health, Triggered: p.triggered}
+	p.health, p.triggered = nil, nil
 	if node := p.settings(); !node.Equal(&p.node) {
 		p.node = node
 		c.Node = &node
