@@ -40,9 +40,14 @@ type Changes struct {
 	Health []HealthCheck
 	// Refused are what newly was left out for safety's sake. No concern of a Kernel.
 	Refused []Refusal
-	// Triggered are the times, in Unix nanoseconds, at which what caused the changes was written, as far as the slices tell.
-	// No concern of a Kernel.
-	Triggered []int64
+	// Triggered are the times at which what caused the changes was written, as far as the slices tell. No concern of a Kernel.
+	Triggered []Trigger
+}
+
+// Trigger is when something was written that caused a change of a family's routes.
+type Trigger struct {
+	Family string // "IPv4" or "IPv6"
+	At     int64  // in Unix nanoseconds
 }
 
 // Empty reports whether there is nothing for a Kernel to do.

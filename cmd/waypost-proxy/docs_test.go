@@ -107,7 +107,7 @@ func metricNames(t *testing.T) []string {
 	t.Helper()
 	m := metrics.New(plan.New(plan.Options{}), []string{"IPv4"})
 	m.Queued(time.Now())
-	m.Applied(metrics.Applied{Changes: &proxy.Changes{Routes: []proxy.RouteChange{{}}, Triggered: []int64{1}}})
+	m.Applied(metrics.Applied{Changes: &proxy.Changes{Routes: []proxy.RouteChange{{}}, Triggered: []proxy.Trigger{{Family: "IPv4", At: 1}}}})
 	m.Applied(metrics.Applied{Changes: &proxy.Changes{}, Full: true})
 	m.Flows("IPv4", 0, 0)
 	m.Healthz(200)

@@ -177,7 +177,9 @@ func (m *Metrics) Applied(a Applied) {
 			m.syncPartial.WithLabelValues(f).Observe(took)
 		}
 		for _, t := range a.Changes.Triggered {
-			m.programming.WithLabelValues(f).Observe(a.Now.Sub(time.Unix(0, t)).Seconds())
+			if t.Family == f {
+				m.programming.WithLabelValues(f).Observe(a.Now.Sub(time.Unix(0, t.At)).Seconds())
+			}
 		}
 	}
 	m.UpToDate(a.Now)

@@ -164,12 +164,17 @@ func TestTriggered(t *testing.T) {
 	w := newWorld(t, plan.Options{NodeName: "a", Started: time.Unix(0, 100)})
 	for _, step := range []struct {
 		tell string
-		want []int64
+		want []proxy.Trigger
 	}{
 		{"slice prod/web-1 web triggered=99 10.1.0.1", nil}, // before the process was there to answer
-		{"slice prod/web-1 web triggered=101 10.1.0.1\nslice prod/web-2 web triggered=102 10.1.0.1", []int64{101, 102}},
-		{"slice prod/web-1 web triggered=101 10.1.0.2", []int64{101}}, // times are whole seconds, in which there may be two changes
+		{"slice prod/web-1 web triggered=101 10.1.0.1\nslice prod/web-2 web triggered=102 10.1.0.1", []proxy.Trigger{{Family: "IPv4", At: 101}, {Family: "IPv4", At: 102}}},
+		{"slice prod/web-1 web triggered=101 10.1.0.2", []proxy.Trigger{{Family: "IPv4", At: 101}}}, // times are whole seconds, in which there may be two changes
 		{"slice prod/web-1 web 10.1.0.2", nil},
+		{"slice prod/web-6 web triggered=103 fd00::1", []proxy.Trigger{{Family: "IPv6", At: 103}}},
+		{"slice prod/web-6 web triggered=104", []proxy.Trigger{{Family: "IPv6", At: 104}}}, // the last endpoint has gone
+		{"slice prod/web-6 web triggered=105", nil},
+		{"slice prod/web-2 web triggered=106 10.1.0.1 headless", nil},
+		{"slice prod/web-3 web triggered=107 fqdn=example.org", nil},
 	} {
 		if c := w.tell(step.tell); !slices.Equal(c.Triggered, step.want) {
 			t.Errorf("after %q: %v, want %v", step.tell, c.Triggered, step.want)

@@ -116,9 +116,19 @@ func (p *Plan) applySlice(old, value *cluster.Slice) {
 	}
 	s.slices[i] = value
 	p.mark(s)
-	if t := value.Triggered; t > p.options.Started.UnixNano() {
-		p.triggered = append(p.triggered, t)
+	if t := value.Triggered; t > p.options.Started.UnixNano() && !value.HeadlessLabel {
+		if f := cmp.Or(familyOf(value), familyOf(old)); f != "" {
+			p.triggered = append(p.triggered, proxy.Trigger{Family: f, At: t})
+		}
 	}
+}
+
+// familyOf is the name of the family that a slice's endpoints are of, "" where it has none.
+func familyOf(s *cluster.Slice) string {
+	if s == nil || len(s.Endpoints) == 0 || !s.Endpoints[0].Address.IsValid() {
+		return ""
+	}
+	return [2]string{"IPv4", "IPv6"}[family(s.Endpoints[0].Address)]
 }
 
 func (s *service) findSlice(name string) (int, bool) {

@@ -72,7 +72,7 @@ type Plan struct {
 	node       proxy.Node // as last told
 	refusals   refusals
 	health     []proxy.HealthCheck
-	triggered  []int64
+	triggered  []proxy.Trigger
 	stats      Stats
 	taken      taken
 	scratch    scratch
