@@ -3,6 +3,7 @@ package route
 import (
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,6 +39,9 @@ func TestNoQuestionIsLostWithADNSServer(t *testing.T) {
 				t.Fatal(err)
 			}
 			l.reconcile(t, r, 1) // though it still serves
+			if servers := l.lateServers(t, family); !strings.Contains(servers, "expires") {
+				t.Errorf("the server's answers are translated for ever: %s", servers)
+			}
 			answer("late")
 			if got := client.hears(); got != "late" {
 				t.Errorf("the client hears %q", got)
@@ -49,7 +53,34 @@ func TestNoQuestionIsLostWithADNSServer(t *testing.T) {
 			}
 			l.reconcile(t, r, 0)
 			client.expect("b")
+			if servers := l.lateServers(t, family); strings.Contains(servers, "expires") {
+				t.Errorf("answers of a server are translated that is gone: %s", servers)
+			}
 		})
+	}
+}
+
+// lateServers is what nft lists of those whose late answers are translated.
+func (l *Lab) lateServers(t *testing.T, family int) string {
+	t.Helper()
+	return l.Node1.nft(t, "list", "map", []string{"ip", "ip6"}[family], "waypost-late", "servers")
+}
+
+// TestNothingIsOwedByOtherZonesServers leaves DNS servers alone that are merely not chosen.
+func TestNothingIsOwedByOtherZonesServers(t *testing.T) {
+	l := theLab(t)
+	r := l.router(t, plan.Options{Pods: pods()})
+	objects := near(with(service("web", func(s *cluster.Service) { dnsPorts(s); s.Routing.Distribution = "PreferSameNode" }), "b", "c"),
+		nil, map[string][]string{"node-1": {"node-1"}, "node-2": {"node-2"}})
+	if err := r.Set(append(objects, world()...)...); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Set(near(endpointsOf("web", "b", "c", "d"), nil, map[string][]string{"node-1": {"node-1"}, "node-2": {"node-2"}})...); err != nil {
+		t.Fatal(err)
+	}
+	l.check(t, "a udp web:53 -> b sees a")
+	if tables := l.Node1.nft(t, "list", "tables"); strings.Contains(tables, "waypost-late") {
+		t.Errorf("something is translated:\n%s", tables)
 	}
 }
 

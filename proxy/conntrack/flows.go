@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -153,26 +154,35 @@ func (f *Flows) Sync(installed []*proxy.Route, w *proxy.Wanted) {
 	for _, r := range before {
 		f.end(r)
 	}
-	f.translateAll(before)
+	f.translateAll(installed, before)
 	for r := range realms {
 		f.look(r)
 	}
 }
 
-// translateAll has late answers translated as the routes want it, after those that were wanted before.
-func (f *Flows) translateAll(before map[proxy.Frontend]*proxy.Route) {
+// translateAll has late answers translated of servers that were left since routes were as they were before, or as a former
+// process installed them.
+func (f *Flows) translateAll(installed []*proxy.Route, before map[proxy.Frontend]*proxy.Route) {
+	old := map[proxy.Frontend]*proxy.Route{}
+	for _, r := range installed {
+		old[r.Frontend] = r
+	}
+	maps.Copy(old, before)
 	var changes []proxy.RouteChange
-	for frontend, r := range before {
-		if isDNS(r) && f.desired.routes[frontend] == nil {
-			changes = append(changes, proxy.RouteChange{Old: r})
-		}
-	}
-	for frontend, r := range f.desired.routes {
+	for frontend, r := range old {
 		if isDNS(r) {
-			changes = append(changes, proxy.RouteChange{Old: before[frontend], New: r})
+			changes = append(changes, proxy.RouteChange{Old: r, New: f.desired.routes[frontend]})
 		}
 	}
-	f.unsure = f.late.apply(changes) != nil // Reconcile tries again, and reports
+	f.translate(changes)
+}
+
+// translate has late answers translated of servers that changes leave. Where that fails, settle tries again, and reports.
+func (f *Flows) translate(changes []proxy.RouteChange) {
+	now := time.Now()
+	if f.late.note(changes, now) && !f.unsure {
+		f.unsure = f.late.write(now) != nil
+	}
 }
 
 // end notes that there was a route, if there is none any more.
@@ -189,9 +199,7 @@ func (f *Flows) Apply(c *proxy.Changes) {
 	if c.Node != nil {
 		f.desired.node = *c.Node
 	}
-	if !f.unsure {
-		f.unsure = f.late.apply(c.Routes) != nil
-	}
+	f.translate(c.Routes)
 	if f.unsure { // Run tries again
 		f.look(udp4)
 	}
@@ -362,11 +370,7 @@ func (f *Flows) settle() error {
 	if !f.unsure {
 		return nil
 	}
-	var all []proxy.RouteChange
-	for _, r := range f.desired.routes {
-		all = append(all, proxy.RouteChange{New: r})
-	}
-	err := f.late.apply(all)
+	err := f.late.write(time.Now())
 	f.unsure = err != nil
 	return err
 }

@@ -1,9 +1,11 @@
 package conntrack
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -15,7 +17,7 @@ import (
 
 // late translates answers that come after their flow was removed: a DNS server that others are chosen in place of may have
 // a question at that moment. Its answer belongs to no flow any more, and would reach the client with the server's address
-// instead of the Service's. A table of its own gives it the Service's, without a flow, while the server is on its way out:
+// instead of the Service's. A table of its own gives it the Service's, without a flow, for as long as somebody may wait for it:
 // most of the time the table is empty. The answer to a client that was masqueraded is lost all the same, as nobody knows its
 // port any more; such a client asks again.
 type late struct {
@@ -28,10 +30,19 @@ type late struct {
 type lateFamily struct {
 	table  *nftables.Table
 	set    *nftables.Set
-	source uint32                            // where the source address is in the packet's header
-	length uint32                            // of an address
-	has    map[netip.AddrPort]netip.AddrPort // the Service's address and port by the server's
+	source uint32                   // where the source address is in the packet's header
+	length uint32                   // of an address
+	owing  map[netip.AddrPort]owing // by the server's address and port
 }
+
+// owing is what a server that was left may still send.
+type owing struct {
+	service netip.AddrPort
+	until   time.Time // the kernel forgets it then by itself
+}
+
+// patience is for how long after it was left a server's answers are translated: more than any client waits for one.
+const patience = 30 * time.Second
 
 // lateTable is the name of the tables, of both families. nftables.Tables takes them away in its Cleanup.
 const lateTable = "waypost-late"
@@ -49,7 +60,7 @@ func newLate() (*late, error) {
 		table := &nftables.Table{Name: lateTable, Family: family}
 		l.families[i] = lateFamily{
 			table: table, source: []uint32{12, 8}[i], length: address.Bytes,
-			set: &nftables.Set{Table: table, Name: "servers", IsMap: true, Concatenation: true, KeyType: pair, DataType: pair},
+			set: &nftables.Set{Table: table, Name: "servers", IsMap: true, Concatenation: true, HasTimeout: true, KeyType: pair, DataType: pair},
 		}
 	}
 	return l, nil
@@ -57,50 +68,67 @@ func newLate() (*late, error) {
 
 func (l *late) close() error { return l.conn.CloseLasting() }
 
-// servers are those of a route that answer questions from before, and get no new ones.
-func servers(r *proxy.Route) (leaving []netip.AddrPort) {
-	if r == nil || !isDNS(r) || r.IsNodePort() {
-		return nil
-	}
-	for _, e := range r.Serving {
-		if !agrees(r, e) {
-			leaving = append(leaving, e)
+// note brings changed routes in, and reports whether the kernel is to know of something.
+func (l *late) note(changes []proxy.RouteChange, now time.Time) (changed bool) {
+	for _, c := range changes {
+		if r := cmp.Or(c.New, c.Old); isDNS(r) && !r.IsNodePort() {
+			changed = l.family(r.Address).note(c, netip.AddrPortFrom(r.Address, r.Port), now) || changed
 		}
 	}
-	return leaving
+	return changed
 }
 
-// apply brings changed routes in.
-func (l *late) apply(changes []proxy.RouteChange) error {
-	changed := false
-	for _, c := range changes {
-		var before []netip.AddrPort
-		if c.Old != nil {
-			before = servers(c.Old)
-		}
-		now := servers(c.New)
-		if len(before) == 0 && len(now) == 0 {
-			continue
-		}
-		if err := l.make(); err != nil {
-			return err
-		}
-		frontend := c.New
-		if frontend == nil {
-			frontend = c.Old
-		}
-		f := l.family(frontend.Address)
-		for _, e := range before {
-			if !slices.Contains(now, e) {
-				changed = f.remove(l.conn, e) || changed
-			}
-		}
-		for _, e := range now {
-			changed = f.add(l.conn, e, netip.AddrPortFrom(frontend.Address, frontend.Port)) || changed
+func (f *lateFamily) note(c proxy.RouteChange, service netip.AddrPort, now time.Time) (changed bool) {
+	for server, o := range f.owing {
+		switch {
+		case !o.until.After(now):
+			delete(f.owing, server)
+		case o.service == service && (c.New == nil || !owes(c.New, server)):
+			delete(f.owing, server)
+			changed = true
 		}
 	}
-	if !changed {
-		return nil
+	if c.Old == nil || c.New == nil {
+		return changed
+	}
+	for _, server := range c.New.Serving {
+		// Of two Services with the server, either may be meant.
+		if _, there := f.owing[server]; !there && agrees(c.Old, server) && owes(c.New, server) {
+			if f.owing == nil {
+				f.owing = map[netip.AddrPort]owing{}
+			}
+			f.owing[server] = owing{service, now.Add(patience)}
+			changed = true
+		}
+	}
+	return changed
+}
+
+// owes reports whether a server of a route answers questions from before, and gets no new ones.
+func owes(r *proxy.Route, server netip.AddrPort) bool {
+	return slices.Contains(r.Serving, server) && !agrees(r, server)
+}
+
+// write makes the kernel translate what is owed. It writes all of that: nobody knows which elements the kernel has forgotten.
+func (l *late) write(now time.Time) error {
+	if err := l.make(); err != nil {
+		return err
+	}
+	for i := range l.families {
+		f := &l.families[i]
+		l.conn.FlushSet(f.set)
+		var elements []nftables.SetElement
+		for server, o := range f.owing {
+			if left := o.until.Sub(now).Truncate(time.Millisecond); left > 0 {
+				elements = append(elements, nftables.SetElement{Key: concatenated(server), Val: concatenated(o.service), Timeout: left})
+			}
+		}
+		if len(elements) == 0 {
+			continue
+		}
+		if err := l.conn.SetAddElements(f.set, elements); err != nil {
+			return fmt.Errorf("translate late answers: %w", err)
+		}
 	}
 	return l.flush()
 }
@@ -128,7 +156,6 @@ func (l *late) make() error {
 	l.made = true
 	for i := range l.families {
 		f := &l.families[i]
-		f.has = map[netip.AddrPort]netip.AddrPort{}
 		l.conn.AddTable(f.table)
 		l.conn.DelTable(f.table)
 		l.conn.AddTable(f.table)
@@ -180,29 +207,6 @@ func (f *lateFamily) writeAddress(register uint32) expr.Any {
 		write.CsumType, write.CsumOffset = expr.CsumTypeInet, 10
 	}
 	return write
-}
-
-// add and remove report whether there was something to do.
-
-func (f *lateFamily) add(conn *nftables.Conn, server, service netip.AddrPort) bool {
-	if _, there := f.has[server]; there {
-		return false // of two Services with the server, either may be meant
-	}
-	f.has[server] = service
-	return conn.SetAddElements(f.set, []nftables.SetElement{f.element(server, service)}) == nil
-}
-
-func (f *lateFamily) remove(conn *nftables.Conn, server netip.AddrPort) bool {
-	service, there := f.has[server]
-	if !there {
-		return false
-	}
-	delete(f.has, server)
-	return conn.SetDeleteElements(f.set, []nftables.SetElement{f.element(server, service)}) == nil
-}
-
-func (f *lateFamily) element(server, service netip.AddrPort) nftables.SetElement {
-	return nftables.SetElement{Key: concatenated(server), Val: concatenated(service)}
 }
 
 // concatenated is an address and a port in registers.

@@ -46,7 +46,7 @@ func TestLooksRest(t *testing.T) {
 		{"the DNS goes", 10 * second, []at{{10 * ms, proxy.RouteChange{Old: dns}}}, 7 * second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			f := &Flows{wake: make(chan struct{}, 1), desired: desired{
+			f := &Flows{late: &late{}, wake: make(chan struct{}, 1), desired: desired{
 				routes: map[proxy.Frontend]*proxy.Route{}, gone: map[proxy.Frontend]*proxy.Route{},
 			}}
 			for _, change := range c.changes {
