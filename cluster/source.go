@@ -33,6 +33,7 @@ type Needs struct {
 	// The rest narrows what is asked for.
 	Labels          string // a label selector for Services, slices and Pods; "" takes all
 	NamespaceLabels string // a label selector for Namespaces and ServiceImports; "" takes all
+	Routed          bool   // of an API server, only what proxies route: no headless Services, nor their slices
 	NodeName        string // with Routes: watch only this Node; "" watches all
 	NodeAddresses   bool   // with NodeName: the other Nodes too, but of them no more than their addresses
 }

@@ -22,6 +22,12 @@ import (
 // watching starts a source over api with quick retries. The options may be changed first.
 func watching(t *testing.T, api *fakeAPI, change func(*Options)) (*recorder, func()) {
 	t.Helper()
+	return watchingWith(t, api, change, func(*APIServer) {})
+}
+
+// watchingWith has the source itself adapted, too.
+func watchingWith(t *testing.T, api *fakeAPI, change func(*Options), adapt func(*APIServer)) (*recorder, func()) {
+	t.Helper()
 	o := Options{Access: Access{Endpoint: api.URL}, Log: func(err error) { t.Log(err) }}
 	if change != nil {
 		change(&o)
@@ -31,6 +37,7 @@ func watching(t *testing.T, api *fakeAPI, change func(*Options)) (*recorder, fun
 		t.Fatal(err)
 	}
 	source.retry = backoff{min: time.Microsecond}
+	adapt(source)
 	r := newRecorder(t)
 	return r, r.follow(source)
 }
@@ -140,6 +147,26 @@ func TestRequests(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// A proxy asks for no headless Services, nor for their slices.
+func TestRequestsOfAProxy(t *testing.T) {
+	needs := cluster.Needs{Routed: true}
+	for _, tt := range []struct {
+		kind   cluster.Kind
+		labels string
+		want   string
+	}{
+		{cluster.KindService, "", "fieldSelector=spec.clusterIP%21%3DNone"},
+		{cluster.KindService, "a", "fieldSelector=spec.clusterIP%21%3DNone&labelSelector=a"},
+		{cluster.KindSlice, "", "labelSelector=%21service.kubernetes.io%2Fheadless"},
+		{cluster.KindSlice, "a", "labelSelector=a%2C%21service.kubernetes.io%2Fheadless"},
+	} {
+		needs.Labels = tt.labels
+		if got := resourceOf(tt.kind, needs).query().Encode(); got != tt.want {
+			t.Errorf("%v, %q: %s, want %s", tt.kind, tt.labels, got, tt.want)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/url"
 
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -54,10 +55,16 @@ func resourceOf(kind cluster.Kind, needs cluster.Needs) *resource {
 		res.reduce = reduceWith(c.Namespace, empty, trimmed())
 	case cluster.KindService:
 		res.goType, res.labels = "*v1.Service", needs.Labels
+		if needs.Routed {
+			res.fields = "spec.clusterIP!=None"
+		}
 		res.reduce = reduceWith(c.Service, empty, trimmed())
 	case cluster.KindSlice:
 		res.path, res.group.Group = "/apis/discovery.k8s.io/v1/endpointslices", discoveryv1.GroupName
 		res.goType, res.labels = "*v1.EndpointSlice", needs.Labels
+		if needs.Routed {
+			res.labels = withLabels(needs.Labels, "!"+corev1.IsHeadlessService)
+		}
 		res.reduce = reduceWith(c.Slice, emptySlice, trimmedSlice(needs))
 	case cluster.KindPod:
 		res.goType, res.labels, res.fields = "*v1.Pod", needs.Labels, runningPods
@@ -79,6 +86,14 @@ func resourceOf(kind cluster.Kind, needs cluster.Needs) *resource {
 		res.reduce = reduceWith(c.Range, empty, trimmed())
 	}
 	return res
+}
+
+// withLabels is a label selector that selects what both do; "" selects all.
+func withLabels(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + "," + b
 }
 
 // query returns the parameters of a request that says which objects are wanted.

@@ -126,7 +126,7 @@ func (r *report) print(ctx context.Context, f *routeFlags) error {
 			return err
 		}
 		if f.query.Name != "" && !r.begun {
-			return fmt.Errorf("there is no Service %s/%s", f.query.Namespace, f.query.Name)
+			return fmt.Errorf("there is no Service %s/%s with a ClusterIP", f.query.Namespace, f.query.Name)
 		}
 	}
 	var left []*proxy.Route

@@ -552,7 +552,7 @@ func TestRoutesWhereTheKernelDiffers(t *testing.T) {
 	if code != exitDiffers || out != wantJSON {
 		t.Errorf("routes as JSON: %d\n%s\nwant:\n%s", code, out, wantJSON)
 	}
-	if code, out, messages = r.routes("--plan-only", "prod/none"); code != exitError || out != "" || messages != "there is no Service prod/none\n" {
+	if code, out, messages = r.routes("--plan-only", "prod/none"); code != exitError || out != "" || messages != "there is no Service prod/none with a ClusterIP\n" {
 		t.Errorf("of no Service: %d %s %s", code, out, messages)
 	}
 	r.end()

@@ -39,7 +39,7 @@ func (p *process) source() (cluster.Source, error) {
 // events as there are Nodes every few minutes.
 func (p *process) needs() cluster.Needs {
 	guards := !p.settings.NoExternalIPs && !p.command.AllowNodeIPs
-	return cluster.Needs{NoNamespaces: true, Routes: true, NodeName: p.node, NodeAddresses: guards}
+	return cluster.Needs{NoNamespaces: true, Routes: true, Routed: true, NodeName: p.node, NodeAddresses: guards}
 }
 
 // requests counts requests to the API server, and tells the health page how they go.
