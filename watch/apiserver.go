@@ -75,7 +75,7 @@ func NewAPIServer(o Options) (*APIServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &client{http: httpClient, base: base, limiter: o.limiter(), metrics: o.Metrics}
+	c := &client{http: httpClient, base: base, limiter: o.limiter(), silence: watchTimeout, metrics: o.Metrics}
 	if o.MaxInflight > 0 {
 		c.slots = make(chan struct{}, o.MaxInflight)
 	}

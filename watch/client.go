@@ -24,6 +24,7 @@ type client struct {
 	base    *url.URL
 	limiter flowcontrol.RateLimiter // nil: no limit
 	slots   chan struct{}           // one place for each request in flight; nil: no limit
+	silence time.Duration           // how long a watch may say nothing
 	metrics Metrics
 }
 
@@ -74,7 +75,7 @@ func (c *client) watch(ctx context.Context, res *resource, query url.Values) (*a
 		return nil, err
 	}
 	defer release()
-	return c.get(ctx, res, query, watchTimeout)
+	return c.get(ctx, res, query, c.silence)
 }
 
 // admit waits until the limits allow one more request.

@@ -30,7 +30,8 @@
 //
 // Nothing is believed that is not whole. A list that breaks off, has no resourceVersion or is not a list deletes nothing; an
 // event that cannot be read leads to a new list. A server that falls silent is noticed: bookmarks come every minute, and a
-// watch without a byte for three is begun anew; dead connections are found by TCP keep-alive and HTTP/2 pings before that.
+// watch without a byte for three is followed by a list, since a server that was set back takes a version that it will have
+// one day and waits for it; dead connections are found by TCP keep-alive and HTTP/2 pings before that.
 // A token file is read again when the server refuses the token.
 //
 // Objects that the API should never send are skipped, wholly or in part, counted and logged at a bounded rate; the rest goes

@@ -254,7 +254,7 @@ func (f *fakeAPI) watch(w http.ResponseWriter, r *http.Request) {
 				body = append(body, encodeEvent(enc, e.word, e.object)...)
 			}
 		}
-		told = f.version
+		told = max(told, f.version)
 		w.Write(body)
 		w.(http.Flusher).Flush()
 	}

@@ -197,6 +197,11 @@ func (f *follower) watch(ctx context.Context) error {
 	begun := time.Now()
 	err = f.hear(wire.NewEvents(a, a.encoding))
 	f.store.flush()
+	if errors.Is(err, errSilent) {
+		// A server that was set back takes a version of its future, and has nothing to say until it gets there. Asked for a list, it
+		// says that it does not know it.
+		f.stale = true
+	}
 	lasted := time.Since(begun)
 	if lasted > longWatch || lasted > shortWatch && !f.stale {
 		f.retry.reset()

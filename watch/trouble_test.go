@@ -97,34 +97,39 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// A server that was set back does not know the version we have seen. It is asked for whatever there is.
+// A server that was set back does not know the version we have seen, and refuses a list that asks for it. It is asked for whatever
+// there is. A watch it may take all the same, as one that has nothing to tell yet: then its silence leads to the list.
 func TestServerSetBack(t *testing.T) {
-	api := newFakeAPI(t)
-	api.version = 1000
-	api.before = func(w http.ResponseWriter, r *http.Request) bool {
-		since := 0
-		fmt.Sscan(r.URL.Query().Get("resourceVersion"), &since)
-		api.mu.Lock()
-		now := api.version
-		api.mu.Unlock()
-		if since <= now {
-			return false
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusGatewayTimeout)
-		fmt.Fprintf(w, `{"kind":"Status","status":"Failure","reason":"Timeout","code":504,"message":"Timeout: Too large resource version: %d, current: %d",`+
-			`"details":{"causes":[{"reason":"ResourceVersionTooLarge"}],"retryAfterSeconds":0}}`, since, now)
-		return true
+	for _, refuses := range []string{"lists and watches", "lists"} {
+		t.Run(refuses, func(t *testing.T) {
+			api := newFakeAPI(t)
+			api.version = 1000
+			api.before = func(w http.ResponseWriter, r *http.Request) bool {
+				since := 0
+				fmt.Sscan(r.URL.Query().Get("resourceVersion"), &since)
+				api.mu.Lock()
+				now := api.version
+				api.mu.Unlock()
+				if since <= now || refuses == "lists" && r.URL.Query().Get("watch") != "" {
+					return false
+				}
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(http.StatusGatewayTimeout)
+				fmt.Fprintf(w, `{"kind":"Status","status":"Failure","reason":"Timeout","code":504,"message":"Timeout: Too large resource version: %d, current: %d",`+
+					`"details":{"causes":[{"reason":"ResourceVersionTooLarge"}],"retryAfterSeconds":0}}`, since, now)
+				return true
+			}
+			api.set(service("a", "10.96.0.1"))
+			r, _ := watchingWith(t, api, nil, func(a *APIServer) { a.client.silence = 50 * time.Millisecond })
+			r.waitSynced(3)
+			api.mu.Lock()
+			api.version, api.history = 5, nil
+			api.mu.Unlock()
+			api.cut()
+			api.set(service("b", "10.96.0.2"))
+			r.waitFor("+ services prod/b")
+		})
 	}
-	api.set(service("a", "10.96.0.1"))
-	r, _ := watching(t, api, nil)
-	r.waitSynced(3)
-	api.mu.Lock()
-	api.version, api.history = 5, nil
-	api.mu.Unlock()
-	api.cut()
-	api.set(service("b", "10.96.0.2"))
-	r.waitFor("+ services prod/b")
 }
 
 // What the API should never send is skipped, counted and logged once; the rest is served.
