@@ -225,22 +225,34 @@ func TestAnother(t *testing.T) {
 
 // TestClosedAfterOne: a server that closes each connection after a reply answers any number of questions at once.
 func TestClosedAfterOne(t *testing.T) {
+	const many = 40
 	addr := startPeers(t, func(n int, p peer) { p.write(edit(p.read(), right)) })
-	for _, most := range []int{maxStreams, 2} {
-		const many = 40
-		s := start(t, Config{Addr: addr, Expire: time.Minute})
-		s.streams.most = most
-		a := make(asker, many)
-		for range many {
-			if err := s.Ask(NewQuestion(plugintest.Ask(t, "www.example.", dns.TypeA), false), message.TCP, a); err != nil {
-				t.Fatal(err)
-			}
+	s := start(t, Config{Addr: addr, Expire: time.Minute})
+	a := make(asker, many)
+	for range many {
+		if err := s.Ask(NewQuestion(plugintest.Ask(t, "www.example.", dns.TypeA), false), message.TCP, a); err != nil {
+			t.Fatal(err)
 		}
-		for range many {
-			if o := a.wait(t); o.err != nil {
-				t.Errorf("at most %d connections: %v", most, o.err)
-			}
+	}
+	for range many {
+		if o := a.wait(t); o.err != nil {
+			t.Error(o.err)
 		}
+	}
+}
+
+// TestRetryIsBounded: also what is asked once more opens no more connections than there may be.
+func TestRetryIsBounded(t *testing.T) {
+	ss := &New(Config{Addr: netip.MustParseAddrPort("127.0.0.1:53")}).streams
+	ss.most = 2
+	for range ss.most {
+		ss.open = append(ss.open, &stream{owner: ss, writable: make(chan struct{}, 1)})
+	}
+	for range 5 {
+		ss.retry(newPending(NewQuestion(plugintest.Ask(t, "www.example.", dns.TypeA), false), newAsker(), time.Now()))
+	}
+	if len(ss.open) != ss.most || ss.open[0].load()+ss.open[1].load() != 5 {
+		t.Errorf("%d connections, at which %d and %d questions wait", len(ss.open), ss.open[0].load(), ss.open[1].load())
 	}
 }
 

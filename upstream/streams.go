@@ -40,6 +40,12 @@ func (ss *streams) enqueue(p *pending) {
 			return
 		}
 	}
+	ss.place(p)
+}
+
+// place gives a question to a new connection, or where there are as many as there may be to the one at which the fewest wait. The
+// caller holds mu.
+func (ss *streams) place(p *pending) {
 	if len(ss.open) >= ss.most && ss.addToAny(p) {
 		ss.server.metrics.tcp.hits.Inc()
 		return
@@ -57,12 +63,12 @@ func (ss *streams) connect(p *pending) {
 	go s.run()
 }
 
-// retry opens a connection for a question whose own one has ended.
+// retry asks a question once more whose connection has ended, over none that has been idle: the server may have closed that too.
 func (ss *streams) retry(p *pending) {
 	p.again = true
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	ss.connect(p)
+	ss.place(p)
 }
 
 // addToAny gives a question to the connection at which the fewest wait.

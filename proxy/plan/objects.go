@@ -128,7 +128,7 @@ func familyOf(s *cluster.Slice) string {
 	if s == nil || len(s.Endpoints) == 0 || !s.Endpoints[0].Address.IsValid() {
 		return ""
 	}
-	return [2]string{"IPv4", "IPv6"}[family(s.Endpoints[0].Address)]
+	return familyNames[family(s.Endpoints[0].Address)]
 }
 
 func (s *service) findSlice(name string) (int, bool) {
