@@ -18,6 +18,16 @@ import (
 	"github.com/waypost/waypost/server"
 )
 
+// serving starts a Corefile of one listener.
+func serving(t *testing.T, corefile string) *server.Server {
+	t.Helper()
+	setup, _, err := compile(t, corefile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return served(t, setup)[0]
+}
+
 // served starts a compiled Corefile with its servers, on ports that are free, and ends it with the test.
 func served(t *testing.T, setup *plugin.Setup) []*server.Server {
 	t.Helper()

@@ -168,7 +168,7 @@ func TestPreferredTogether(t *testing.T) {
 		records = append(records, fmt.Sprintf("a.test. 60 IN A 10.%d.0.%d", i%2, i))
 	}
 	addr, _ := startElsewhere(t, records...)
-	setup, _, err := compile(t, `.:0 {
+	s := serving(t, `.:0 {
     bind 127.0.0.1
     dns64 {
         allow_ipv4
@@ -179,10 +179,6 @@ func TestPreferredTogether(t *testing.T) {
     cache
     forward . `+addr+`
 }`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := served(t, setup)[0]
 	for _, tt := range []struct {
 		network string
 		typ     uint16
@@ -207,7 +203,7 @@ func TestNobodyWrote(t *testing.T) {
 	addr, _ := startElsewhere(t, "y. 60 IN A 192.0.2.9")
 	resolv := filepath.Join(t.TempDir(), "resolv.conf")
 	write(t, resolv, "search ap.test nope.ap.test\n")
-	setup, _, err := compile(t, `.:0 {
+	s := serving(t, `.:0 {
     bind 127.0.0.1
     dns64 {
         allow_ipv4
@@ -224,10 +220,6 @@ func TestNobodyWrote(t *testing.T) {
     }
     forward . `+addr+`
 }`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := served(t, setup)[0]
 	for _, tt := range []struct {
 		name string
 		typ  uint16
