@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -49,6 +50,9 @@ func TestCorefiles(t *testing.T) {
 		})
 	}
 	group.Wait()
+	for _, text := range run.wrong { // once more, where who reads the end of a long run finds it
+		t.Log(text)
+	}
 	t.Logf("%d files are refused by both with the same words", run.neither)
 	t.Logf("%d questions to a broken resolver, behind %d ways to forward", run.broken, len(run.forwards))
 	t.Logf("Corefiles: %d of %d behave as in CoreDNS; %d questions, %d differences", run.alike, run.start, run.asked, run.differences)
@@ -64,6 +68,7 @@ type corefileRun struct {
 
 	mu                               sync.Mutex
 	start, alike, asked, differences int
+	wrong                            []string // what differs, by file
 	neither                          int      // files that neither starts with
 	forwards                         []string // the ways to forward that a broken resolver was tried with
 	broken                           int      // questions to a broken resolver
@@ -132,6 +137,8 @@ func (run *corefileRun) hold(t *testing.T, f *corefile, number int) {
 	run.differences += len(total.differences)
 	if len(total.differences) == 0 {
 		run.alike++
+	} else {
+		run.wrong = append(run.wrong, fmt.Sprintf("%s: %d differ\n%v", f.name, len(total.differences), total))
 	}
 }
 
