@@ -17,14 +17,17 @@ const lineTimeout = 5 * time.Second
 
 // compareLines compares the lines of log and errors about questions that both servers answered with the same code and
 // flags, in whatever order: without clients' ports, times, and the sizes of replies.
-func compareLines(ctx context.Context, replies []reply, coredns, waypost *place) []string {
+func (f *corefile) compareLines(ctx context.Context, replies []reply, coredns, waypost *place) []string {
 	ctx, cancel := context.WithTimeout(ctx, lineTimeout)
 	defer cancel()
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
-	alike := answeredAlike(replies)
+	alike, again := answeredAlike(replies), map[lineKey]bool{}
+	if !uncached(f) {
+		again = askedAgain(replies)
+	}
 	for {
-		different := differentLines(coredns.lines(alike), waypost.lines(alike))
+		different := differentLines(coredns.lines(alike, again), waypost.lines(alike, again))
 		if len(different) == 0 {
 			return nil
 		}
@@ -62,14 +65,27 @@ func answeredAlike(replies []reply) map[lineKey]bool {
 	return alike
 }
 
+// askedAgain are the questions that were asked several times, as far as lines of errors tell them apart. Failures are kept for
+// some seconds: whether a later question failed once more, or was told of what had failed before, depends on when it was asked.
+func askedAgain(replies []reply) map[lineKey]bool {
+	again := map[lineKey]bool{}
+	for _, r := range replies {
+		key := lineKey{0, strings.ToLower(r.Name), dns.Type(r.Type).String()}
+		_, seen := again[key]
+		again[key] = seen
+	}
+	return again
+}
+
 var (
 	logLine = regexp.MustCompile(`^\[INFO\] (\S+):\d+ - (\d+) "(\S+) (\S+) (\S+) (\S+) (\d+) (\S+) (\d+)" (\S+) (\S+) \d+ \S+s$`)
 	errLine = regexp.MustCompile(`^\[ERROR\] plugin/errors: (\d+) (\S+) (\S+): (.*)$`)
 	ports   = regexp.MustCompile(`(\d|\]):\d+->`)
 )
 
-// lines are what the server has printed about the questions, and how often; that something took too long is chance.
-func (p *place) lines(about map[lineKey]bool) map[string]int {
+// lines are what the server has printed about the questions, and how often; once, for errors of those that were asked again.
+// That something took too long is chance.
+func (p *place) lines(about, again map[lineKey]bool) map[string]int {
 	lines := map[string]int{}
 	for line := range strings.Lines(p.Log()) {
 		line = strings.TrimSuffix(line, "\n")
@@ -81,9 +97,15 @@ func (p *place) lines(about map[lineKey]bool) map[string]int {
 				lines[fmt.Sprint(client, " ", m[2:], " ")]++
 			}
 		}
-		if m := errLine.FindStringSubmatch(line); m != nil && about[lineKey{0, strings.ToLower(m[2]), m[3]}] && !strings.HasSuffix(line, "timeout") {
+		if m := errLine.FindStringSubmatch(line); m != nil && !strings.HasSuffix(line, "timeout") {
+			key := lineKey{0, strings.ToLower(m[2]), m[3]}
 			text := strings.NewReplacer(p.ip4.String(), "ip4", p.ip6.String(), "ip6").Replace(ports.ReplaceAllString(m[4], "$1->"))
-			lines["[ERROR] "+m[1]+" "+m[2]+" "+m[3]+": "+text]++
+			switch {
+			case again[key] && about[key]:
+				lines["[ERROR] "+m[1]+" "+key.name+" "+m[3]+": "+text] = 1
+			case about[key]:
+				lines["[ERROR] "+m[1]+" "+m[2]+" "+m[3]+": "+text]++
+			}
 		}
 	}
 	return lines

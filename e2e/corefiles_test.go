@@ -200,7 +200,7 @@ func (f *corefile) compareUsual(t *testing.T, coredns, waypost *place, in *inqui
 		}
 		grown[i] = after.since(before[i])
 	}
-	different := compareLines(t.Context(), replies, coredns, waypost)
+	different := f.compareLines(t.Context(), replies, coredns, waypost)
 	for _, line := range different[:min(len(different), shown)] {
 		t.Errorf("of %d lines printed by one: %s", len(different), line)
 	}
