@@ -188,6 +188,7 @@ type reply struct {
 	coredns, waypost *compare.Answer
 	failed           error         // of what cannot even be read
 	place            *place        // of CoreDNS
+	own              *place        // of Waypost
 	via              int           // by which of its ways it was asked
 	age              time.Duration // how long ago the two servers were asked for the first time
 }
@@ -227,7 +228,7 @@ func put(coredns, waypost *place, t *target, questions []question.Question) ([]r
 					break
 				}
 				replies[i], err = a.ask(&questions[i], i)
-				replies[i].target, replies[i].place, replies[i].age = t, coredns, time.Since(coredns.since)
+				replies[i].target, replies[i].place, replies[i].own, replies[i].age = t, coredns, waypost, time.Since(coredns.since)
 			}
 			a.close()
 			if err != nil {

@@ -148,6 +148,28 @@ func (f *corefile) follow(r *reply, w *compare.Answer, oracle *compare.Oracle) e
 	return nil
 }
 
+// told are CoreDNS's answer with what the resolver told Waypost in place of what it told CoreDNS. Unbound answers ANY with
+// what it has in its cache, and shows more or less of a long chain of aliases once some of them have expired there.
+func (f *corefile) told(r *reply) []want {
+	if r.waypost.None || r.coredns.None {
+		return nil
+	}
+	var wants []want
+	for _, client := range []netip.Addr{r.own.ip4, r.own.ip6} {
+		for _, packet := range r.own.up.Told(client, r.Name, r.Type) {
+			said, err := compare.Parse(packet)
+			if err != nil || said.Flags&bitTC != 0 {
+				continue
+			}
+			w := r.coredns.Clone()
+			w.Rcode, w.Sections = said.Rcode, said.Sections
+			likeReceived(w, r.waypost)
+			wants = append(wants, f.depart(r, want{Answer: w}))
+		}
+	}
+	return wants
+}
+
 // likeReceived gives records of a resolver's answer the TTLs of the one received, which a cache may have lowered or raised.
 func likeReceived(w, got *compare.Answer) {
 	for i := range w.Sections {

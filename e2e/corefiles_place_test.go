@@ -156,6 +156,7 @@ func (g *grounds) startClusterDNS(t *testing.T, addresses []netip.AddrPort) {
 type place struct {
 	*lab.Process
 	space  *route.Space
+	up     *upstreams.Upstreams
 	ip4    netip.Addr // its own address, that {$POD_IP} stands for
 	ip6    netip.Addr
 	banner string         // what it prints once it serves
@@ -167,7 +168,7 @@ type place struct {
 
 // newPlace makes the namespace and the root folder of a server, and starts it there. The number is no other server's.
 func (g *grounds) newPlace(f *corefile, program, banner string, number int) (*place, error) {
-	p := &place{banner: banner, clients: f.clients}
+	p := &place{banner: banner, up: g.up, clients: f.clients}
 	prefix4, prefix6 := fmt.Sprintf(serverNet4, number), fmt.Sprintf(serverNet6, number)
 	p.ip4, p.ip6 = netip.MustParsePrefix(prefix4).Addr(), netip.MustParsePrefix(prefix6).Addr()
 	name := fmt.Sprintf("%s-%d", program, number)

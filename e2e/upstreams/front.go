@@ -1,14 +1,19 @@
 package upstreams
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/miekg/dns"
 
 	"github.com/waypost/waypost/e2e/ask"
 )
@@ -22,11 +27,19 @@ type front struct {
 
 	mu   sync.Mutex
 	open map[io.Closer]bool
+	told map[asked][][]byte // the resolver's replies, each once
+}
+
+// asked tells questions apart that a resolver has the same records for, and who asked.
+type asked struct {
+	client netip.Addr
+	name   string // lower case
+	qtype  uint16
 }
 
 // startFront listens on all addresses, over UDP and TCP.
 func startFront(addresses []netip.AddrPort, resolver netip.AddrPort) (*front, error) {
-	f := &front{resolver: resolver, closing: make(chan struct{}), open: map[io.Closer]bool{}}
+	f := &front{resolver: resolver, closing: make(chan struct{}), open: map[io.Closer]bool{}, told: map[asked][][]byte{}}
 	for _, a := range addresses {
 		udp, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(a))
 		if err != nil {
@@ -88,7 +101,7 @@ func (f *front) serveUDP(socket *net.UDPConn) {
 		}
 		question := append([]byte(nil), buffer[:n]...)
 		f.group.Go(func() {
-			f.act(question, false, func(reply []byte) error {
+			f.act(question, from.Addr(), false, func(reply []byte) error {
 				_, err := socket.WriteToUDPAddrPort(reply, from)
 				return err
 			}, func() {})
@@ -128,7 +141,7 @@ func (f *front) serveConn(conn *net.TCPConn) {
 			return
 		}
 		group.Go(func() {
-			f.act(question, true, func(reply []byte) error {
+			f.act(question, conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr(), true, func(reply []byte) error {
 				write.Lock()
 				defer write.Unlock()
 				_, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(reply))), reply...))
@@ -143,7 +156,7 @@ func (f *front) serveConn(conn *net.TCPConn) {
 
 // act answers a question as its name wants it answered. Nobody is told where no answer can be sent: that is the client's
 // to notice.
-func (f *front) act(question []byte, tcp bool, send func([]byte) error, reset func()) {
+func (f *front) act(question []byte, client netip.Addr, tcp bool, send func([]byte) error, reset func()) {
 	how := behaviour(question)
 	if how == "reset" && tcp {
 		reset()
@@ -156,6 +169,7 @@ func (f *front) act(question []byte, tcp bool, send func([]byte) error, reset fu
 	if err != nil {
 		return
 	}
+	f.note(client, reply)
 	for _, step := range script(how, tcp, question, reply) {
 		if step.after > 0 && !f.pause(step.after) {
 			return
@@ -163,6 +177,20 @@ func (f *front) act(question []byte, tcp bool, send func([]byte) error, reset fu
 		if err := send(step.message); err != nil {
 			return
 		}
+	}
+}
+
+// note keeps a reply that a client is sent.
+func (f *front) note(client netip.Addr, reply []byte) {
+	name, end, err := dns.UnpackDomainName(reply, 12)
+	if err != nil || end+2 > len(reply) {
+		return
+	}
+	key := asked{client.Unmap(), strings.ToLower(name), binary.BigEndian.Uint16(reply[end:])}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !slices.ContainsFunc(f.told[key], func(before []byte) bool { return bytes.Equal(before[2:], reply[2:]) }) {
+		f.told[key] = append(f.told[key], reply)
 	}
 }
 

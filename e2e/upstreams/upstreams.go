@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/waypost/waypost/e2e/lab"
 )
@@ -68,6 +70,13 @@ func (u *Upstreams) start(ctx context.Context, o Options) (err error) {
 	}
 	u.front, err = startFront(o.Recursive, unboundInside)
 	return err
+}
+
+// Told are the different replies of Unbound that a client was sent for a name and type through the front.
+func (u *Upstreams) Told(client netip.Addr, name string, qtype uint16) [][]byte {
+	u.front.mu.Lock()
+	defer u.front.mu.Unlock()
+	return slices.Clone(u.front.told[asked{client, strings.ToLower(name), qtype}])
 }
 
 // Stop ends all servers.
