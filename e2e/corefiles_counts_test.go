@@ -17,6 +17,9 @@ import (
 	"time"
 )
 
+// countTimeout is how long a server may take to count what it was asked before.
+const countTimeout = 5 * time.Second
+
 // counts are the values of a server's metrics, by name and labels.
 type counts map[string]float64
 
@@ -51,7 +54,7 @@ func (p *place) counts(ctx context.Context, f *corefile) (counts, error) {
 
 // settledCounts reads the metrics until they stay: what was just answered is perhaps still to be counted.
 func (p *place) settledCounts(ctx context.Context, f *corefile) (counts, error) {
-	ctx, cancel := context.WithTimeout(ctx, lineTimeout)
+	ctx, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
@@ -63,12 +66,48 @@ func (p *place) settledCounts(ctx context.Context, f *corefile) (counts, error) 
 		case <-ticker.C:
 		}
 		var now counts
-		if now, err = p.counts(ctx, f); err == nil && maps.Equal(now.of("coredns_dns_requests_total"), last.of("coredns_dns_requests_total")) {
+		if now, err = p.counts(ctx, f); err != nil && ctx.Err() != nil {
+			return last, nil
+		}
+		if err == nil && maps.Equal(now.of("coredns_dns_requests_total"), last.of("coredns_dns_requests_total")) {
 			return now, nil
 		}
 		last = now
 	}
 	return nil, err
+}
+
+// growth is how much the values of two servers have grown, once they have grown alike, or do not grow any more.
+func (f *corefile) growth(ctx context.Context, coredns, waypost *place, before [2]counts) (grown [2]counts, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patienceForTrouble)
+	defer cancel()
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for still := 0; still < 10; still++ {
+		for i, p := range []*place{coredns, waypost} {
+			now, err := p.counts(ctx, f)
+			switch {
+			case err != nil && ctx.Err() != nil:
+				return grown, nil
+			case err != nil:
+				return grown, err
+			}
+			now = now.since(before[i])
+			if !maps.Equal(now.of("coredns_dns_requests_total"), grown[i].of("coredns_dns_requests_total")) {
+				still = 0
+			}
+			grown[i] = now
+		}
+		if len(miscounted(grown[0], grown[1], 0)) == 0 {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return grown, nil
+		case <-ticker.C:
+		}
+	}
+	return grown, nil
 }
 
 // probed waits for the queries of the loop directives, so that they are not counted among the questions. They are of a type
@@ -77,7 +116,7 @@ func (p *place) probed(ctx context.Context, f *corefile) error {
 	if len(f.metrics) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, lineTimeout)
+	ctx, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()

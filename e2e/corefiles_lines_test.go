@@ -12,13 +12,10 @@ import (
 	"github.com/miekg/dns"
 )
 
-// lineTimeout is how long a server may take to print what it has to say about the last questions.
-const lineTimeout = 5 * time.Second
-
 // compareLines compares the lines of log and errors about questions that both servers answered with the same code and
 // flags, in whatever order: without clients' ports, times, and the sizes of replies.
 func (f *corefile) compareLines(ctx context.Context, replies []reply, coredns, waypost *place) []string {
-	ctx, cancel := context.WithTimeout(ctx, lineTimeout)
+	ctx, cancel := context.WithTimeout(ctx, patienceForTrouble)
 	defer cancel()
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()

@@ -192,13 +192,9 @@ func (f *corefile) compareUsual(t *testing.T, coredns, waypost *place, in *inqui
 	if err != nil {
 		return nil, err
 	}
-	var grown [2]counts
-	for i, p := range []*place{coredns, waypost} {
-		after, err := p.settledCounts(t.Context(), f)
-		if err != nil {
-			return nil, err
-		}
-		grown[i] = after.since(before[i])
+	grown, err := f.growth(t.Context(), coredns, waypost, before)
+	if err != nil {
+		return nil, err
 	}
 	different := f.compareLines(t.Context(), replies, coredns, waypost)
 	for _, line := range different[:min(len(different), shown)] {

@@ -219,7 +219,7 @@ const lifetime = 15 * time.Second
 func (a *alive) answers(t *testing.T) {
 	t.Helper()
 	question := new(dns.Msg).SetQuestion("a.example.", dns.TypeA)
-	client := dns.Client{Timeout: time.Second}
+	client := dns.Client{Timeout: lifetime} // a question is logged: a second one would be a second line
 	for deadline := time.Now().Add(lifetime); ; {
 		if _, _, err := client.Exchange(question, "127.0.0.1:"+processPort); err == nil {
 			return

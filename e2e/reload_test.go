@@ -56,7 +56,8 @@ const reloadCorefile = `. {
 type reloading struct {
 	*lab.DNS
 	file string
-	seen int // lines about reloads up to the last call of await
+	seen int    // lines about reloads up to the last call of await
+	last string // the last of these
 }
 
 // TestReload takes CoreDNS and Waypost through the same changes of a Corefile, good and broken ones, by the timer and by
@@ -77,8 +78,11 @@ func reloadStory(t *testing.T, p *peers.Peers, program, corefile string) string 
 	t.Helper()
 	const name = "reload" // the same for both, as it stands in what they print
 	imported := filepath.Join(lab.Folder(), "reload.import")
-	put := func(file, text string) {
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+	put := func(file, text string) { // at once: a server may look at any time
+		if err := os.WriteFile(file+".new", []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -144,19 +148,27 @@ func (r *reloading) await(t *testing.T, until string) string {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-tick.C {
 		about := regexp.MustCompile(`(?m)^.*(Reloading|Restart failed|SIGUSR1|plugin/reload).*\n`).FindAllString(r.Log(), -1)
 		if slices.ContainsFunc(about[r.seen:], func(line string) bool { return strings.HasPrefix(line, until) }) {
-			lines := slices.Compact(about[r.seen:]) // a broken file is said again and again
-			r.seen = len(about)
-			return strings.Join(lines, "")
+			lines := slices.Compact(append([]string{r.last}, about[r.seen:]...)) // a broken file is said again and again
+			r.seen, r.last = len(about), lines[len(lines)-1]
+			return strings.Join(lines[1:], "")
 		}
 	}
 	t.Fatalf("no line %q:\n%s", until, r.LogEnd(30))
 	return ""
 }
 
-// metrics are those about reloads that CoreDNS has too.
+// metrics are those about reloads that CoreDNS has too, once they stay: it sets them after it has printed its lines.
 func (r *reloading) metrics(t *testing.T) string {
 	t.Helper()
-	return strings.Join(regexp.MustCompile(`(?m)^coredns_reload_.*\n`).FindAllString(fetchMetrics(t), -1), "")
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for last := ""; ; <-tick.C {
+		now := strings.Join(regexp.MustCompile(`(?m)^coredns_reload_.*\n`).FindAllString(fetchMetrics(t), -1), "")
+		if now != "" && now == last {
+			return now
+		}
+		last = now
+	}
 }
 
 // requests is how many requests the server has sent to the API server: a watch that goes on is one.
@@ -198,7 +210,7 @@ func (r *reloading) keepAsking(t *testing.T) (end func() (asked, failed int)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn.Tries = 1
+	conn.Tries, conn.Timeout = 1, patience // what is lost stays lost
 	question, err := new(dns.Msg).SetQuestion("kubernetes.default.svc.cluster.local.", dns.TypeA).Pack()
 	if err != nil {
 		t.Fatal(err)

@@ -58,7 +58,7 @@ func remove(t *testing.T, objects *lab.Objects, parsed []*lab.Object) {
 }
 
 // settling is how long the controllers and the server may take until an answer is the wanted one.
-const settling = 10 * time.Second
+const settling = time.Minute
 
 // answers asks until the answer is the wanted one.
 func answers(ctx context.Context, d *lab.DNS, q *scenario.Question, want scenario.Answer) error {

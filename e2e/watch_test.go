@@ -74,7 +74,7 @@ func TestWatchSurvives(t *testing.T) {
 	check("a crash")
 
 	// Nothing tells that the server is not there any more but its silence.
-	errors := m.answers["<error>"]
+	errors := m.answered("<error>")
 	syscall.Kill(server.PID(), syscall.SIGSTOP)
 	begun := time.Now()
 	m.wait(t, "the silence to be noticed", func() bool { return m.answers["<error>"] > errors })
@@ -280,6 +280,12 @@ func (m *mirror) Answered(code, _, _ string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.answers[code]++
+}
+
+func (m *mirror) answered(code string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.answers[code]
 }
 
 func (m *mirror) lists() int {
