@@ -31,6 +31,7 @@ type conn struct {
 	messages int       // complete ones so far, 0 or 1 is all that matters
 	asked    time.Time // when the last of them came; before the first, opened
 	last     time.Time // after the server's end has begun: until when to read
+	final    bool      // something was read after that
 	kept     []byte    // the beginning of a message that has not come whole
 	skip     int       // bytes still to come of a message that is longer than maxRequest
 	read     func(fd uintptr) bool
@@ -80,7 +81,13 @@ func (c *conn) receive() (*stream, error) {
 		if err == nil {
 			return c.got, c.gotErr
 		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) || c.silent() {
+		switch {
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, err
+		case c.silent() && !c.final && overtime(c.raw, c.read):
+			c.final = c.listener.ending.Load()
+			return c.got, c.gotErr
+		case c.silent():
 			return nil, err
 		}
 	}

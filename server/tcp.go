@@ -19,6 +19,7 @@ import (
 type tcpListener struct {
 	server   *Server
 	listener *net.TCPListener
+	raw      syscall.RawConn
 	local    netip.AddrPort
 	streams  sync.Pool   // of *stream
 	ending   atomic.Bool // no more is read than what is there already
@@ -45,6 +46,10 @@ func listenTCP(s *Server, addr string) (*tcpListener, error) {
 		return nil, err
 	}
 	l := &tcpListener{server: s, listener: listener.(*net.TCPListener)}
+	if l.raw, err = l.listener.SyscallConn(); err != nil {
+		listener.Close()
+		return nil, err
+	}
 	l.local = addrPort(listener.Addr())
 	l.streams.New = func() any { return newStream(s) }
 	return l, nil
@@ -56,9 +61,23 @@ func (l *tcpListener) run() {
 	for l.accept() {
 	}
 	<-l.server.closing
-	for more := true; more; more = l.accept() {
-		l.listener.SetDeadline(time.Now().Add(stragglers))
+	for wait := stragglers; ; {
+		l.listener.SetDeadline(time.Now().Add(wait))
+		switch {
+		case l.accept():
+			wait = stragglers
+		case overtime(l.raw, isReadable):
+			wait = 2 * max(wait, time.Millisecond)
+		default:
+			return
+		}
 	}
+}
+
+// isReadable reports whether a connection waits to be accepted.
+func isReadable(fd uintptr) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return n > 0 && err == nil
 }
 
 // accept accepts connections until something goes wrong, and reports whether to try again: after a rest, if it is the

@@ -254,6 +254,31 @@ func TestUDPDrain(t *testing.T) {
 	}
 }
 
+// TestDrainLate ends a server whose deadlines have all passed before it gets to look: what was sent is answered nevertheless.
+func TestDrainLate(t *testing.T) {
+	defer func(before time.Duration) { stragglers = before }(stragglers)
+	stragglers = -time.Second
+	s, err := Listen(Config{Addr: "127.0.0.1:0", Blocks: []*Block{block(t, ".", answering(1))}, Logf: t.Logf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var clients []*client
+	for _, network := range []string{"udp", "tcp"} {
+		c := newClient(t, network, s.Addr().String())
+		for id := range 3 * batchLen {
+			c.send(id, "x.")
+		}
+		clients = append(clients, c)
+	}
+	s.wake()
+	s.Start()
+	for _, c := range clients {
+		c.receive(3 * batchLen)
+	}
+	s.running.Wait()
+	s.closeSockets()
+}
+
 // TestHandover has servers take over from each other while clients ask: not one query is lost.
 func TestHandover(t *testing.T) {
 	config := Config{Addr: ":0", Blocks: []*Block{block(t, ".", answering(1))}, Limits: Limits{Sockets: 2}, Logf: t.Logf}

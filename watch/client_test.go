@@ -198,6 +198,11 @@ func TestRetryAfter(t *testing.T) {
 			t.Errorf("asked to wait %d s, waits %v, insisting %v", asked, got, firm)
 		}
 	}
+	for seconds = 1; f.retry.failures < 20; { // as after a while in which the server was not there
+		if got, _ := f.pause(f.list(t.Context())); got > maxRefusedRetry*3/2 {
+			t.Fatalf("asked to wait 1 s, waits %v after %d failures", got, f.retry.failures)
+		}
+	}
 }
 
 func TestBackoff(t *testing.T) {

@@ -69,7 +69,8 @@ func (f *follower) isExpected(err error) bool {
 }
 
 // Bounds of the time between two tries. Where nobody listens, as while a server restarts, a try costs nobody anything, and the
-// server's return shall be noticed soon. maxDelay bounds what a server can make us wait.
+// server's return shall be noticed soon; one that says itself when to come back, as API servers do while they fill their caches
+// (KEP-4568), is nearly there. maxDelay bounds what a server can make us wait.
 const (
 	minRetry        = time.Second
 	maxRetry        = 30 * time.Second
@@ -79,12 +80,12 @@ const (
 
 // pause counts a failure and returns how long to wait before the next try, and whether the server insists on it.
 func (f *follower) pause(err error) (pause time.Duration, firm bool) {
+	seconds, firm := apierrors.SuggestsClientDelay(err)
 	longest := maxRetry
-	if errors.Is(err, syscall.ECONNREFUSED) {
+	if firm || errors.Is(err, syscall.ECONNREFUSED) {
 		longest = maxRefusedRetry
 	}
 	pause = f.retry.next(longest)
-	seconds, firm := apierrors.SuggestsClientDelay(err)
 	return max(pause, min(time.Duration(seconds)*time.Second, maxDelay)), firm
 }
 
