@@ -98,6 +98,8 @@ func (f flowMemory) Sync(installed []*proxy.Route, w *proxy.Wanted) {
 	f.calls <- fmt.Sprintf("%d after %d", len(w.Routes), len(installed))
 }
 
+func (f flowMemory) Expect(*proxy.Changes) {}
+
 func (f flowMemory) Apply(c *proxy.Changes) { f.calls <- fmt.Sprintf("%d more", len(c.Routes)) }
 
 func (f flowMemory) Run(ctx context.Context, report func(conntrack.Pass)) {

@@ -1,6 +1,7 @@
 package conntrack
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -14,6 +15,22 @@ type desired struct {
 	routes map[proxy.Frontend]*proxy.Route // of UDP and TCP
 	// gone are routes that ended, or were of another frontend's before, and whose flows have not been looked for since.
 	gone map[proxy.Frontend]*proxy.Route
+	// coming are routes that the kernel has already, or will have in a moment.
+	coming map[proxy.Frontend]*proxy.Route
+}
+
+// expect notes what is about to change.
+func (d *desired) expect(changes []proxy.RouteChange) {
+	d.coming = nil
+	for _, c := range changes {
+		if c.New == nil || !concerns(c.New.Protocol) {
+			continue
+		}
+		if d.coming == nil {
+			d.coming = make(map[proxy.Frontend]*proxy.Route, len(changes))
+		}
+		d.coming[c.New.Frontend] = c.New
+	}
 }
 
 // concerns reports whether flows of a protocol are looked at: a UDP flow lasts as long as its client sends, wherever it leads
@@ -79,14 +96,14 @@ func (d *desired) contradicts(f *flow, isLocal func(netip.Addr) bool) bool {
 		return false
 	}
 	frontend := proxy.Frontend{Address: f.target.Addr(), Protocol: f.protocol, Port: f.target.Port()}
-	r, old := d.routes[frontend], d.gone[frontend]
-	if r == nil && d.opensNodePorts(frontend.Address) && isLocal(frontend.Address) {
+	r, old, coming := d.routes[frontend], d.gone[frontend], d.coming[frontend]
+	if (r == nil || coming == nil) && d.opensNodePorts(frontend.Address) && isLocal(frontend.Address) {
 		nodePort := proxy.Frontend{Address: unspecified(frontend.Address), Protocol: f.protocol, Port: frontend.Port}
-		if r = d.routes[nodePort]; old == nil {
-			old = d.gone[nodePort]
-		}
+		r, old, coming = cmp.Or(r, d.routes[nodePort]), cmp.Or(old, d.gone[nodePort]), cmp.Or(coming, d.coming[nodePort])
 	}
 	switch {
+	case coming != nil && agrees(coming, f.endpoint):
+		return false
 	case r != nil:
 		return !agrees(r, f.endpoint)
 	case f.status&translated == 0:

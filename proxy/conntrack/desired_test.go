@@ -193,6 +193,42 @@ func TestLooksAreWhereRoutesChanged(t *testing.T) {
 	}
 }
 
+// TestFlowsThatAreExpected: between the kernel's change and its report, flows may agree with either.
+func TestFlowsThatAreExpected(t *testing.T) {
+	d := desired{
+		node: proxy.Node{
+			NodePorts: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, ServiceRanges: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")},
+		},
+		routes: map[proxy.Frontend]*proxy.Route{}, gone: map[proxy.Frontend]*proxy.Route{},
+	}
+	old, next := route(cluster.UDP, "10.96.0.10:53", "10.1.0.1:53"), route(cluster.UDP, "10.96.0.10:53", "10.1.0.2:53")
+	d.change(proxy.RouteChange{New: old})
+	local := func(a netip.Addr) bool { return a == netip.MustParseAddr("192.0.2.1") }
+	flows := []string{
+		"udp 10.96.0.10:53 10.1.0.1:53 translated", "udp 10.96.0.10:53 10.1.0.2:53 translated", "udp 10.96.0.10:53 10.1.0.3:53 translated",
+		"udp 10.96.0.11:53 10.1.0.2:53 translated", "udp 192.0.2.1:30053 10.1.0.2:53 translated",
+	}
+	check := func(when string, want ...bool) {
+		t.Helper()
+		for i, flow := range flows {
+			if got := d.contradicts(parse(t, flow), local); got != want[i] {
+				t.Errorf("%s: %s contradicts: %t, want %t", when, flow, got, want[i])
+			}
+		}
+	}
+	check("before", false, true, true, true, false)
+	changes := []proxy.RouteChange{
+		{Old: old, New: next}, {New: route(cluster.UDP, "10.96.0.11:53", "10.1.0.2:53")}, {New: route(cluster.UDP, "0.0.0.0:30053", "10.1.0.2:53")},
+	}
+	d.expect(changes)
+	check("meanwhile", false, false, true, false, false)
+	for _, c := range changes {
+		d.change(c)
+	}
+	d.expect(nil)
+	check("after", true, false, true, false, false)
+}
+
 // TestFlowsLeaveADNSServerAtOnce has flows of DNS questions agree with what new ones would get only, and all others with
 // whatever serves.
 func TestFlowsLeaveADNSServerAtOnce(t *testing.T) {

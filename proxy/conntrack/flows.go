@@ -139,6 +139,7 @@ func (f *Flows) Close() error {
 func (f *Flows) Sync(installed []*proxy.Route, w *proxy.Wanted) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.desired.expect(nil)
 	before := f.desired.routes
 	f.desired.node = w.Node
 	f.desired.routes = make(map[proxy.Frontend]*proxy.Route, len(w.Routes))
@@ -192,10 +193,19 @@ func (f *Flows) end(r *proxy.Route) {
 	}
 }
 
+// Expect says what Apply or Sync will, before the kernel has it: a look that is under way meanwhile leaves flows alone that it
+// leads there.
+func (f *Flows) Expect(c *proxy.Changes) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.desired.expect(c.Routes)
+}
+
 // Apply says what differs from what was wanted before. It costs little: Run does the work.
 func (f *Flows) Apply(c *proxy.Changes) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.desired.expect(nil)
 	if c.Node != nil {
 		f.desired.node = *c.Node
 	}

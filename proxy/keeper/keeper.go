@@ -39,9 +39,11 @@ type Options struct {
 	RetryMin, RetryMax time.Duration
 }
 
-// Flows is the kernel's table of flows, which is kept in line with the routes (conntrack.Flows). Calls come one at a time,
-// after the kernel has the routes that they tell of, and do not wait for the work.
+// Flows is the kernel's table of flows, which is kept in line with the routes (conntrack.Flows). Calls come one at a time, but
+// for Expect after the kernel has the routes that they tell of, and do not wait for the work.
 type Flows interface {
+	// Expect takes changes that the kernel is about to get: flows that agree with them may be there from then on.
+	Expect(changes *proxy.Changes)
 	// Sync takes all that is wanted, and for the first time what there was before.
 	Sync(installed []*proxy.Route, wanted *proxy.Wanted)
 	// Apply takes changes to what the last call took.
@@ -175,6 +177,7 @@ func (k *Keeper) step() {
 		wanted = k.o.Plan.Wanted()
 		err = k.o.Kernel.Sync(wanted)
 	} else {
+		k.o.Flows.Expect(c)
 		err = k.o.Kernel.Apply(c)
 	}
 	if err != nil {

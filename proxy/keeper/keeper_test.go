@@ -25,6 +25,7 @@ import (
 
 // memory is a kernel that only remembers, and notes each call.
 type memory struct {
+	flows  *flowMemory // who has to be told first, if anybody
 	mu     sync.Mutex
 	routes map[proxy.Frontend]*proxy.Route
 	calls  []string
@@ -44,6 +45,9 @@ func (m *memory) Sync(w *proxy.Wanted) error {
 
 // Apply implements proxy.Kernel.
 func (m *memory) Apply(c *proxy.Changes) error {
+	if m.flows != nil && !m.flows.expects(c) {
+		return m.call("apply what no flow is expected of", func() {})
+	}
 	return m.call(fmt.Sprintf("apply %d", len(c.Routes)), func() {
 		for _, change := range c.Routes {
 			if change.New == nil {
@@ -98,10 +102,25 @@ type desk struct {
 }
 
 // flowMemory notes what it was given.
-type flowMemory struct{ memory }
+type flowMemory struct {
+	memory
+	next *proxy.Changes // what Expect took last
+}
 
 func (m *flowMemory) Sync(installed []*proxy.Route, w *proxy.Wanted) {
 	_ = m.call(fmt.Sprintf("sync %d after %d", len(w.Routes), len(installed)), func() {})
+}
+
+func (m *flowMemory) Expect(c *proxy.Changes) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.next = c
+}
+
+func (m *flowMemory) expects(c *proxy.Changes) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.next == c
 }
 
 func (m *flowMemory) Apply(c *proxy.Changes) {
@@ -136,8 +155,9 @@ func (l *lines) said() string {
 func run(t *testing.T, test func(d *desk)) {
 	synctest.Test(t, func(t *testing.T) {
 		p := plan.New(plan.Options{NodeName: "a", Started: time.Now()})
+		flows := &flowMemory{}
 		d := &desk{
-			t: t, kernel: &memory{slow: time.Millisecond}, flows: &flowMemory{}, log: &lines{}, known: map[cluster.Key]*cluster.Service{},
+			t: t, kernel: &memory{flows: flows, slow: time.Millisecond}, flows: flows, log: &lines{}, known: map[cluster.Key]*cluster.Service{},
 			state: health.NewState(health.Options{Timeout: time.Minute, Families: []string{"IPv4"}, Node: p.Node, Waiting: []cluster.Kind{cluster.KindService}}),
 		}
 		checks := health.NewChecks(d.state, slog.New(d.log))
