@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// ErrNoReply is returned when a server did not answer in time, however often it was asked.
+// ErrNoReply is returned when a server did not answer in time, however often it was asked, or closed the connection instead.
 var ErrNoReply = errors.New("no reply")
 
 // Conn asks one server, one question after the other. Use one per goroutine.
@@ -20,6 +20,7 @@ type Conn struct {
 	server netip.AddrPort
 	dial   Dialer
 	udp    net.Conn
+	late   bool // a reply that was given up may still come to the UDP socket
 	tcp    net.Conn
 	buf    []byte
 
@@ -50,15 +51,33 @@ func (c *Conn) Close() {
 	}
 }
 
-// UDP sends a message and returns the answer to it, told by its ID.
+// UDP sends a message and returns the answer to it, told by its ID. The next message may have the same one, so what came too
+// late for this one is left behind in its socket.
 func (c *Conn) UDP(message []byte) ([]byte, error) {
+	if c.late {
+		if err := c.redial(); err != nil {
+			return nil, err
+		}
+	}
 	for range c.Tries {
 		answer, err := c.tryUDP(message)
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return answer, err
 		}
+		c.late = true
 	}
 	return nil, ErrNoReply
+}
+
+// redial opens another UDP socket. The former one is closed only then, so that the port is another one, too.
+func (c *Conn) redial() error {
+	udp, err := c.dial("udp", c.server.String())
+	if err != nil {
+		return fmt.Errorf("dial udp %s: %w", c.server, err)
+	}
+	c.udp.Close()
+	c.udp, c.late = udp, false
+	return nil
 }
 
 func (c *Conn) tryUDP(message []byte) ([]byte, error) {
