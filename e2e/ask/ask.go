@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -98,7 +99,8 @@ func (c *Conn) tryUDP(message []byte) ([]byte, error) {
 	}
 }
 
-// TCP sends a message over a connection that is kept, and returns the answer to it.
+// TCP sends a message over a connection that is kept, and returns the answer to it. A server that sends a part of one is not
+// just slow, so that is an error other than ErrNoReply.
 func (c *Conn) TCP(message []byte) ([]byte, error) {
 	if c.tcp != nil {
 		if answer, err := c.tryTCP(message); err == nil {
@@ -109,13 +111,15 @@ func (c *Conn) TCP(message []byte) ([]byte, error) {
 	var err error
 	if c.tcp, err = c.dial("tcp", c.server.String()); err != nil {
 		c.tcp = nil
+		if silent(err) {
+			return nil, ErrNoReply
+		}
 		return nil, fmt.Errorf("dial tcp %s: %w", c.server, err)
 	}
 	answer, err := c.tryTCP(message)
-	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.EOF) {
+	if err != nil {
 		c.tcp.Close()
 		c.tcp = nil
-		return nil, ErrNoReply
 	}
 	return answer, err
 }
@@ -125,21 +129,33 @@ func (c *Conn) tryTCP(message []byte) ([]byte, error) {
 	if err := c.tcp.SetDeadline(time.Now().Add(c.Timeout)); err != nil {
 		return nil, err
 	}
-	if _, err := c.tcp.Write(append(framed, message...)); err != nil {
+	if _, err := c.tcp.Write(append(framed, message...)); silent(err) {
+		return nil, ErrNoReply
+	} else if err != nil {
 		return nil, fmt.Errorf("send to %s: %w", c.server, err)
 	}
 	for {
-		if _, err := io.ReadFull(c.tcp, c.buf[:2]); err != nil {
-			return nil, err
+		if _, err := io.ReadFull(c.tcp, c.buf[:2]); silent(err) {
+			return nil, ErrNoReply
+		} else if err != nil {
+			return nil, fmt.Errorf("read from %s: %w", c.server, err)
 		}
 		answer := make([]byte, binary.BigEndian.Uint16(c.buf))
-		if _, err := io.ReadFull(c.tcp, answer); err != nil {
-			return nil, err
+		if _, err := io.ReadFull(c.tcp, answer); errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, ErrNoReply
+		} else if err != nil {
+			return nil, fmt.Errorf("read from %s, which closed the connection within a reply: %w", c.server, err)
 		}
 		if sameID(answer, message) {
 			return answer, nil
 		}
 	}
+}
+
+// silent reports whether an error is that of a server that takes too long, or has closed the connection. A busy one does so
+// where it thinks it idle: with a reset, if a message had come that it did not read any more.
+func silent(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func sameID(a, b []byte) bool {

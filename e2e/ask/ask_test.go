@@ -1,7 +1,10 @@
 package ask
 
 import (
+	"errors"
+	"io"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -43,4 +46,59 @@ func replyLate(server *net.UDPConn) {
 			server.WriteToUDPAddrPort(buf[:n], client)
 		}
 	}
+}
+
+// TestClosed: a server that closes the connection is one that does not reply, in whatever way it does so. A part of a reply
+// is neither that nor a reply.
+func TestClosed(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		does   func(conn *net.TCPConn)
+		silent bool
+	}{
+		{"closes", func(conn *net.TCPConn) { io.ReadFull(conn, make([]byte, 2+len("id question"))) }, true},
+		{"resets", func(conn *net.TCPConn) { conn.SetLinger(0) }, true},
+		{"does not read", func(*net.TCPConn) {}, true},
+		{"replies in part", func(conn *net.TCPConn) {
+			io.ReadFull(conn, make([]byte, 2+len("id question")))
+			conn.Write([]byte("\x00\x09id a"))
+		}, false},
+		{"replies with a length", func(conn *net.TCPConn) {
+			io.ReadFull(conn, make([]byte, 2+len("id question")))
+			conn.Write([]byte("\x00\x09"))
+		}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c, err := Dial(listen(t, test.does))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			c.Timeout = time.Minute
+			if reply, err := c.TCP([]byte("id question")); err == nil || errors.Is(err, ErrNoReply) != test.silent {
+				t.Errorf("%q, %v", reply, err)
+			}
+		})
+	}
+}
+
+// listen does something with each connection, and then closes it.
+func listen(t *testing.T, do func(conn *net.TCPConn)) netip.AddrPort {
+	t.Helper()
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.AcceptTCP()
+			if err != nil {
+				return
+			}
+			do(conn)
+			conn.Close()
+		}
+	}()
+	return listener.Addr().(*net.TCPAddr).AddrPort()
 }
