@@ -22,6 +22,9 @@ const workers = 16
 // shown is how many differences a report has in full.
 const shown = 20
 
+// patience is how long a server may take to reply on a busy machine, before it is taken for one that does not reply.
+const patience = 15 * time.Second
+
 // Comparison asks CoreDNS and a second server the same questions.
 type Comparison struct {
 	CoreDNS, Other netip.AddrPort
@@ -44,6 +47,8 @@ type Mismatch struct {
 	Type                      uint16
 	What                      string
 	CoreDNS, Wanted, Received *Answer
+
+	silent bool // one of them is none: perhaps the machine was too busy
 }
 
 // Run asks all questions and reports.
@@ -118,14 +123,30 @@ func (w *worker) close() {
 	w.other.Close()
 }
 
-// ask asks both servers a question and returns a Mismatch where the second does not answer as it must.
+// ask asks both servers a question and returns a Mismatch where the second does not answer as it must. Where that is because
+// one of them was silent, both are asked once more, with patience.
 func (w *worker) ask(q *question.Question) (*Mismatch, []Departure, error) {
 	a, err := w.askCoreDNS(q)
 	if err != nil {
-		return nil, nil, fmt.Errorf("CoreDNS, asked %v: %w", q, err)
+		return nil, nil, err
 	}
+	m, applied, err := w.hold(q, a)
+	if err != nil || m == nil || !m.silent {
+		return m, applied, err
+	}
+	defer limit(w.coredns, patience, 1)()
+	defer limit(w.other, patience, 1)()
+	if a, err = w.coreDNS(q); err != nil {
+		return nil, nil, err
+	}
+	return w.hold(q, a)
+}
+
+// hold asks the second server a question and holds its answer against CoreDNS's.
+func (w *worker) hold(q *question.Question, a *Answer) (*Mismatch, []Departure, error) {
 	want, applied := a, []Departure(nil)
 	if w.oracle != nil {
+		var err error
 		c := &Case{Question: q, Oracle: w.oracle}
 		if want, applied, err = c.Depart(a); err != nil {
 			return nil, nil, fmt.Errorf("%v: %w", q, err)
@@ -133,25 +154,38 @@ func (w *worker) ask(q *question.Question) (*Mismatch, []Departure, error) {
 	}
 	got, err := exchange(w.other, q)
 	if err != nil {
-		return &Mismatch{q.String(), q.Type, err.Error(), a, want, &Answer{None: true}}, applied, nil
+		return &Mismatch{q.String(), q.Type, err.Error(), a, want, &Answer{None: true}, false}, applied, nil
 	}
 	what := w.judge(q, want, got)
 	if what == "" {
 		return nil, applied, nil
 	}
-	return &Mismatch{q.String(), q.Type, what, a, want, got}, applied, nil
+	return &Mismatch{q.String(), q.Type, what, a, want, got, a.None || want.None || got.None}, applied, nil
 }
 
 // askCoreDNS asks with little patience where CoreDNS is known not to reply.
 func (w *worker) askCoreDNS(q *question.Question) (*Answer, error) {
 	if w.oracle != nil {
 		if _, silent := w.oracle.Unnamed[strings.ToLower(q.Name)]; silent {
-			timeout, tries := w.coredns.Timeout, w.coredns.Tries
-			defer func() { w.coredns.Timeout, w.coredns.Tries = timeout, tries }()
-			w.coredns.Timeout, w.coredns.Tries = 100*time.Millisecond, 2
+			defer limit(w.coredns, 100*time.Millisecond, 2)()
 		}
 	}
-	return exchange(w.coredns, q)
+	return w.coreDNS(q)
+}
+
+func (w *worker) coreDNS(q *question.Question) (*Answer, error) {
+	a, err := exchange(w.coredns, q)
+	if err != nil {
+		return nil, fmt.Errorf("CoreDNS, asked %v: %w", q, err)
+	}
+	return a, nil
+}
+
+// limit gives a connection other limits, until what it returns is called.
+func limit(conn *ask.Conn, timeout time.Duration, tries int) (reset func()) {
+	usualTimeout, usualTries := conn.Timeout, conn.Tries
+	conn.Timeout, conn.Tries = timeout, tries
+	return func() { conn.Timeout, conn.Tries = usualTimeout, usualTries }
 }
 
 // String is the report as a test prints it.
