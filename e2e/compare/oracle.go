@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/miekg/dns"
 	"golang.org/x/sync/errgroup"
@@ -109,8 +108,11 @@ func (o *Oracle) exact(name string) (bool, error) {
 			continue
 		}
 		a, err := o.Ask(name, t)
+		if err == nil && a.None { // which says nothing about the name
+			err = ask.ErrNoReply
+		}
 		if err != nil {
-			return false, err
+			return false, fmt.Errorf("ask CoreDNS whether %s exists: %w", name, err)
 		}
 		exists = a.Rcode == dns.RcodeSuccess && a.Flags&flagAA != 0
 	}
@@ -155,7 +157,7 @@ func (o *Oracle) exchange(q *question.Question) (*Answer, error) {
 		if conn, err = ask.Dial(o.server); err != nil {
 			return nil, err
 		}
-		conn.Timeout = 5 * time.Second
+		conn.Timeout, conn.Tries = patience, 2
 	}
 	defer o.conns.Put(conn)
 	return exchange(conn, q)
