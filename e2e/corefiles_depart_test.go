@@ -149,7 +149,8 @@ func (f *corefile) follow(r *reply, w *compare.Answer, oracle *compare.Oracle) e
 }
 
 // told are CoreDNS's answer with what the resolver told Waypost in place of what it told CoreDNS. Unbound answers ANY with
-// what it has in its cache, and shows more or less of a long chain of aliases once some of them have expired there.
+// what it has in its cache, and shows more or less of a long chain of aliases once some of them have expired there. That it
+// failed is trouble, which may not stay.
 func (f *corefile) told(r *reply) []want {
 	if r.waypost.None || r.coredns.None {
 		return nil
@@ -158,7 +159,7 @@ func (f *corefile) told(r *reply) []want {
 	for _, client := range []netip.Addr{r.own.ip4, r.own.ip6} {
 		for _, packet := range r.own.up.Told(client, r.Name, r.Type) {
 			said, err := compare.Parse(packet)
-			if err != nil || said.Flags&bitTC != 0 {
+			if err != nil || said.Flags&bitTC != 0 || said.Rcode == dns.RcodeServerFailure {
 				continue
 			}
 			w := r.coredns.Clone()
@@ -192,6 +193,7 @@ func (f *corefile) passedOn(r *reply, q *question.Question) (*compare.Answer, er
 		return nil, err
 	}
 	defer conn.Close()
+	conn.Timeout, conn.Tries = replyTimeout, 1
 	asked := q.WithBits(func(bits uint16) uint16 { return bits &^ replyBits })
 	w, err := exchange(conn, &asked)
 	if err != nil || w.None || r.waypost.None {
@@ -275,6 +277,7 @@ func (ref *reference) ask(q *question.Question) (*compare.Answer, error) {
 		if conn, err = ask.Dial(ref.server); err != nil {
 			return nil, err
 		}
+		conn.Timeout, conn.Tries = replyTimeout, 1
 	}
 	defer ref.conns.Put(conn)
 	return exchange(conn, q)

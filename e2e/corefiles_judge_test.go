@@ -25,9 +25,9 @@ type verdicts struct {
 // mismatch is an answer of Waypost that is neither CoreDNS's nor what a departure says.
 type mismatch struct {
 	reply
-	what string
-	want *compare.Answer
-	last *compare.Answer // the other that would have been right
+	what   string
+	want   *compare.Answer
+	others []want // that would have been right, too
 }
 
 // judge holds the replies to the questions about a file against each other.
@@ -80,12 +80,24 @@ func (v *verdicts) note(r *reply, wants []want) bool {
 
 // differs notes a reply that is none of the wanted ones.
 func (v *verdicts) differs(r *reply, wants []want) {
-	v.differences = append(v.differences, mismatch{*r, differs(r, wants[0].Answer), wants[0].Answer, wants[len(wants)-1].Answer})
+	v.differences = append(v.differences, mismatch{*r, differs(r, wants[0].Answer), wants[0].Answer, wants[1:]})
 }
 
-// trouble reports whether one of the servers failed to answer, or to find an answer.
+// trouble reports whether one of the servers failed to answer, or to find an answer, or Waypost to find the whole of one; and
+// whether nobody said what is right.
 func (m mismatch) trouble() bool {
-	return m.failed == nil && (m.last != nil && m.last.Rcode == dns.RcodeServerFailure || m.coredns.None || m.waypost.None || m.coredns.Rcode == dns.RcodeServerFailure || m.waypost.Rcode == dns.RcodeServerFailure)
+	failing := func(a *compare.Answer) bool { return a.None || a.Rcode == dns.RcodeServerFailure }
+	silent := func(w want) bool { return w.None }
+	return m.failed == nil && (failing(m.coredns) || failing(m.waypost) || failing(m.last()) || slices.ContainsFunc(m.others, silent) ||
+		m.waypost.Flags&bitTC != 0 && m.want.Flags&bitTC == 0)
+}
+
+// last is the last of the answers that would have been right.
+func (m mismatch) last() *compare.Answer {
+	if len(m.others) == 0 {
+		return m.want
+	}
+	return m.others[len(m.others)-1].Answer
 }
 
 // troubled are the questions that met trouble.
@@ -186,8 +198,8 @@ func (v *verdicts) String() string {
 		}
 		d := kinds[kind][0]
 		fmt.Fprintf(&b, "\nkind %d of them; port %d %v: dig %s\n(packet %x)\ndiffers in: %s\n--- wanted\n%v+++ received\n%v", len(kinds[kind]), d.target.port, d.target.binds, d.Question, d.Packet, d.what, d.want, d.waypost)
-		if d.last != d.want {
-			fmt.Fprintf(&b, "--- or\n%v", d.last)
+		if len(d.others) > 0 {
+			fmt.Fprintf(&b, "--- or\n%v", d.last())
 		}
 	}
 	return b.String()
