@@ -187,24 +187,24 @@ type reply struct {
 	target           *target
 	coredns, waypost *compare.Answer
 	failed           error         // of what cannot even be read
-	place            *place        // of CoreDNS
-	own              *place        // of Waypost
-	via              int           // by which of its ways it was asked
+	own              *place        // of Waypost, nil where no resolver is behind it
 	age              time.Duration // how long ago the two servers were asked for the first time
+
+	again func(*question.Question) (*compare.Answer, error) // asks CoreDNS something else where the question was asked
 }
 
-// again asks CoreDNS something else where the question was asked.
-func (r *reply) again(q *question.Question) (*compare.Answer, error) {
-	ways := r.place.ways(r.target)
-	conn, err := r.place.conn(ways[r.via%len(ways)])
+// again asks a server something by one of the ways to a target, of which n is the number, modulo how many there are.
+func (p *place) again(t *target, n int, q *question.Question) (*compare.Answer, error) {
+	ways := p.ways(t)
+	conn, err := p.conn(ways[n%len(ways)])
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	conn.Timeout = replyTimeout
+	conn.Timeout, conn.Tries = replyTimeout, 1
 	a, err := exchange(conn, q)
 	if err == nil {
-		r.place.level(a)
+		p.level(a)
 	}
 	return a, err
 }
@@ -227,8 +227,13 @@ func put(coredns, waypost *place, t *target, questions []question.Question) ([]r
 				if i >= len(questions) {
 					break
 				}
-				replies[i], err = a.ask(&questions[i], i)
-				replies[i].target, replies[i].place, replies[i].own, replies[i].age = t, coredns, waypost, time.Since(coredns.since)
+				r := &replies[i]
+				*r, err = a.ask(&questions[i], i)
+				r.target, r.own, r.age = t, waypost, time.Since(coredns.since)
+				r.again = func(q *question.Question) (*compare.Answer, error) {
+					r.age = time.Since(coredns.since) // as the answer may have been kept since
+					return coredns.again(t, i, q)
+				}
 			}
 			a.close()
 			if err != nil {
@@ -275,7 +280,7 @@ func (a *asker) close() {
 
 // ask asks both servers the question over connection n of each, modulo how many there are.
 func (a *asker) ask(q *question.Question, n int) (reply, error) {
-	r := reply{Question: q, via: n}
+	r := reply{Question: q}
 	var err error
 	r.coredns, err = exchange(a.coredns[n%len(a.coredns)], q)
 	switch {

@@ -152,7 +152,7 @@ func (f *corefile) follow(r *reply, w *compare.Answer, oracle *compare.Oracle) e
 // what it has in its cache, and shows more or less of a long chain of aliases once some of them have expired there. That it
 // failed is trouble, which may not stay.
 func (f *corefile) told(r *reply) []want {
-	if r.waypost.None || r.coredns.None {
+	if r.own == nil || r.waypost.None || r.coredns.None {
 		return nil
 	}
 	var wants []want

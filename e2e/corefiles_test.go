@@ -188,7 +188,10 @@ func (f *corefile) compareUsual(t *testing.T, coredns, waypost *place, in *inqui
 			return nil, err
 		}
 	}
-	replies, err := put(coredns, waypost, &in.target, in.questions)
+	ask := func(questions []question.Question) ([]reply, error) {
+		return put(coredns, waypost, &in.target, questions)
+	}
+	replies, err := ask(in.questions)
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +203,7 @@ func (f *corefile) compareUsual(t *testing.T, coredns, waypost *place, in *inqui
 	for _, line := range different[:min(len(different), shown)] {
 		t.Errorf("of %d lines printed by one: %s", len(different), line)
 	}
-	v, err := f.settle(t.Context(), replies, coredns, waypost, &in.target, ref)
+	v, err := f.settle(t.Context(), replies, ref, ask)
 	if err != nil || slices.ContainsFunc(replies, func(r reply) bool { return r.failed != nil || r.coredns.None || r.waypost.None }) {
 		return v, err // where one was silent it was perhaps asked again
 	}
@@ -213,34 +216,50 @@ func (f *corefile) compareUsual(t *testing.T, coredns, waypost *place, in *inqui
 // compare asks both servers about a target and holds the answers against each other. Where one of them was not in time, or
 // heard nothing from its own servers in time, both are asked again for a while: that is the machine's fault, unless it stays.
 func (f *corefile) compare(ctx context.Context, coredns, waypost *place, t *target, questions []question.Question, ref *reference) (*verdicts, error) {
-	replies, err := put(coredns, waypost, t, questions)
+	ask := func(questions []question.Question) ([]reply, error) { return put(coredns, waypost, t, questions) }
+	replies, err := ask(questions)
 	if err != nil {
 		return nil, err
 	}
-	return f.settle(ctx, replies, coredns, waypost, t, ref)
+	return f.settle(ctx, replies, ref, ask)
 }
 
 // settle judges the replies, and asks again where there was trouble.
-func (f *corefile) settle(ctx context.Context, replies []reply, coredns, waypost *place, t *target, ref *reference) (*verdicts, error) {
+func (f *corefile) settle(ctx context.Context, replies []reply, ref *reference, ask func([]question.Question) ([]reply, error)) (*verdicts, error) {
 	v, err := f.judge(replies, ref)
+	if err != nil {
+		return nil, err
+	}
+	err = retry(ctx, v.troubled, func(questions []question.Question) error {
+		replies, err := ask(questions)
+		if err != nil {
+			return err
+		}
+		again, err := f.judge(replies, ref)
+		if err != nil {
+			return err
+		}
+		v.differences = append(slices.DeleteFunc(v.differences, mismatch.trouble), again.differences...)
+		return nil
+	})
+	return v, err
+}
+
+// retry asks the questions that meet trouble again each second, until none does or patience is over.
+func retry(ctx context.Context, troubled func() []question.Question, ask func([]question.Question) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patienceForTrouble)
 	defer cancel()
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
-	for err == nil && len(v.troubled()) > 0 {
+	for questions := troubled(); len(questions) > 0; questions = troubled() {
 		select {
 		case <-ctx.Done():
-			return v, nil
+			return nil
 		case <-ticker.C:
 		}
-		if replies, err = put(coredns, waypost, t, v.troubled()); err != nil {
-			return nil, err
-		}
-		var again *verdicts
-		if again, err = f.judge(replies, ref); err == nil {
-			v.differences = slices.DeleteFunc(v.differences, mismatch.trouble)
-			v.differences = append(v.differences, again.differences...)
+		if err := ask(questions); err != nil {
+			return err
 		}
 	}
-	return v, err
+	return nil
 }

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/waypost/waypost/e2e/ask"
 	"github.com/waypost/waypost/e2e/compare"
@@ -119,28 +119,12 @@ func encoded(text string) string { return base64.StdEncoding.EncodeToString([]by
 // compareEtcd asks both servers and fails the test where an answer differs that no departure explains.
 func compareEtcd(t *testing.T, s servers, questions []question.Question) {
 	t.Helper()
-	replies := make([]reply, len(questions))
-	var next atomic.Int64
-	var group sync.WaitGroup
-	for range askers {
-		coredns, waypost := dialServer(t, s.coredns), dialServer(t, s.waypost)
-		group.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(questions); i = int(next.Add(1)) - 1 {
-				r := reply{Question: &questions[i], target: &target{}}
-				var err error
-				if r.coredns, err = exchange(coredns, r.Question); err != nil {
-					t.Errorf("CoreDNS, asked %v: %v", r.Question, err)
-					r.coredns = &compare.Answer{None: true}
-				}
-				if r.waypost, r.failed = exchange(waypost, r.Question); r.failed == nil {
-					cutAdditional(&r)
-				}
-				replies[i] = r
-			}
-		})
+	ask := func(questions []question.Question) ([]reply, error) { return putEtcd(t, s, questions) }
+	replies, err := ask(questions)
+	if err != nil {
+		t.Fatal(err)
 	}
-	group.Wait()
-	v, err := new(corefile).judge(replies, nil)
+	v, err := new(corefile).settle(t.Context(), replies, nil, ask)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,11 +134,50 @@ func compareEtcd(t *testing.T, s servers, questions []question.Question) {
 	}
 }
 
+// putEtcd asks both servers all questions, in order, some at once.
+func putEtcd(t *testing.T, s servers, questions []question.Question) ([]reply, error) {
+	t.Helper()
+	replies := make([]reply, len(questions))
+	var next atomic.Int64
+	var group errgroup.Group
+	for range askers {
+		coredns, waypost := dialServer(t, s.coredns), dialServer(t, s.waypost)
+		group.Go(func() (err error) {
+			for i := int(next.Add(1)) - 1; err == nil && i < len(questions); i = int(next.Add(1)) - 1 {
+				err = replies[i].askEtcd(coredns, waypost, &questions[i])
+			}
+			return err
+		})
+	}
+	return replies, group.Wait()
+}
+
+// askEtcd asks both servers a question. There are no caches: answers differ in age by as long as it takes to ask for both.
+func (r *reply) askEtcd(coredns, waypost *ask.Conn, q *question.Question) error {
+	asked := time.Now()
+	*r = reply{Question: q, target: &target{}}
+	r.again = func(q *question.Question) (*compare.Answer, error) { // not before all are asked: the connection is for one at a time
+		a, err := exchange(coredns, q)
+		if err != nil {
+			return nil, fmt.Errorf("CoreDNS, asked %v: %w", q, err)
+		}
+		if r.failed == nil {
+			cutAdditional(q, a, r.waypost)
+		}
+		r.age = time.Since(asked)
+		return a, nil
+	}
+	r.waypost, r.failed = exchange(waypost, q)
+	var err error
+	r.coredns, err = r.again(q)
+	return err
+}
+
 // cutAdditional leaves out of CoreDNS's answer the additional records that Waypost had no room for, as it does not compress
 // the targets of SRV records (RFC 2782).
-func cutAdditional(r *reply) {
+func cutAdditional(q *question.Question, coredns, waypost *compare.Answer) {
 	var m dns.Msg
-	if r.TCP || m.Unpack(r.Packet) != nil {
+	if q.TCP || m.Unpack(q.Packet) != nil {
 		return
 	}
 	limit := dns.MinMsgSize
@@ -162,8 +185,8 @@ func cutAdditional(r *reply) {
 		limit = max(limit, int(opt.UDPSize()))
 	}
 	const longest = 28 // an AAAA record with a compressed owner
-	want, got := &r.coredns.Sections[2], r.waypost.Sections[2]
-	if len(got) < len(*want) && r.waypost.Size+longest > limit {
+	want, got := &coredns.Sections[2], waypost.Sections[2]
+	if len(got) < len(*want) && waypost.Size+longest > limit {
 		*want = (*want)[:len(got)]
 	}
 }
