@@ -125,13 +125,13 @@ func rcode(t testing.TB, code int) *upstreamtest.Server {
 	return upstreamtest.Start(t, upstreamtest.Rcode(code))
 }
 
-// lines is a forward directive: FROM, servers, options.
+// lines is a forward directive: FROM, servers, options. It waits for replies for longer than a slow machine takes.
 func lines(from string, servers []*upstreamtest.Server, options ...string) string {
 	text := "forward " + from
 	for _, s := range servers {
 		text += " " + s.Addr.String()
 	}
-	return text + " {\n" + strings.Join(append(options, "health_check 10s"), "\n") + "\n}"
+	return text + " {\n" + strings.Join(append(options, "health_check 10s", "read_timeout 30s"), "\n") + "\n}"
 }
 
 type upstreams = []*upstreamtest.Server
