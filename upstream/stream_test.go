@@ -137,7 +137,7 @@ func TestManyStreams(t *testing.T) {
 			requests <- request
 		}
 	})
-	s := start(t, Config{Addr: addr, Expire: time.Minute, Read: 20 * time.Second, Dial: 20 * time.Second})
+	s := start(t, Config{Addr: addr, Expire: time.Minute})
 	a := make(asker, many)
 	q := NewQuestion(plugintest.Ask(t, "www.example.", dns.TypeA), false)
 	for range many {
@@ -300,7 +300,7 @@ func TestOneIsLate(t *testing.T) {
 		p.write(edit(next, right))
 		p.serve()
 	})
-	s := start(t, Config{Addr: addr, Expire: time.Minute, Read: 100 * time.Millisecond})
+	s := start(t, Config{Addr: addr, Expire: time.Minute})
 	s.streams.most = 1
 	if o := one(t, s, "www.example.", message.TCP); o.err != nil {
 		t.Fatal(o.err)
@@ -312,6 +312,11 @@ func TestOneIsLate(t *testing.T) {
 	if o := one(t, s, "www.example.", message.TCP); o.err != nil {
 		t.Fatal(o.err)
 	}
+	stream := s.streams.open[0]
+	stream.mu.Lock() // its time ends, and nobody else's
+	stream.waiting[0].deadline = time.Now()
+	stream.conn.SetReadDeadline(stream.waiting[0].deadline)
+	stream.mu.Unlock()
 	if o := late.wait(t); !errors.Is(o.err, os.ErrDeadlineExceeded) {
 		t.Fatalf("error %v", o.err)
 	}

@@ -1,6 +1,7 @@
 package upstream_test
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -86,8 +87,10 @@ func wait(t testing.TB, done chan string) string {
 	}
 }
 
+// newServer makes a server that waits for longer than a slow machine takes, but where the test says how long.
 func newServer(t testing.TB, c upstream.Config) *upstream.Server {
 	t.Helper()
+	c.Read, c.Dial = cmp.Or(c.Read, 20*time.Second), cmp.Or(c.Dial, 20*time.Second)
 	s := upstream.New(c)
 	t.Cleanup(s.Close)
 	return s
@@ -151,7 +154,7 @@ func TestQuestion(t *testing.T) {
 		}, "rd true cd false ad true www.example. A, OPT 1232 do false [65001:0x07]"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			asked := make(chan string, 1)
+			asked := make(chan string, 3) // as often as it may be sent
 			server := upstreamtest.Start(t, func(w dns.ResponseWriter, m *dns.Msg) {
 				opt := "no OPT"
 				if o := m.IsEdns0(); o != nil {
