@@ -108,7 +108,7 @@ func start(t testing.TB, config Config) *Server {
 // exchange asks for type A of a name over a network, "udp" or "tcp".
 func exchange(t testing.TB, network, addr, name string) *dns.Msg {
 	t.Helper()
-	c := &dns.Client{Net: network, Timeout: 5 * time.Second}
+	c := &dns.Client{Net: network, Timeout: 20 * time.Second}
 	reply, _, err := c.Exchange(new(dns.Msg).SetQuestion(name, dns.TypeA), addr)
 	if err != nil {
 		t.Fatalf("asking %s for %s over %s: %v", addr, name, network, err)

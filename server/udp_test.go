@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -301,7 +302,7 @@ func TestHandover(t *testing.T) {
 			c := newClient(t, "udp", to)
 			for !stop.Load() {
 				m := new(dns.Msg).SetQuestion("x.", dns.TypeA)
-				c.SetDeadline(time.Now().Add(2 * time.Second))
+				c.SetDeadline(time.Now().Add(20 * time.Second))
 				if c.WriteMsg(m) != nil {
 					lost.Add(1)
 				} else if _, err := c.ReadMsg(); err != nil {
@@ -312,6 +313,9 @@ func TestHandover(t *testing.T) {
 		})
 	}
 	for range 10 {
+		for before := asked.Load(); asked.Load() < before+10; { // so that each server is asked
+			runtime.Gosched()
+		}
 		next := serve()
 		if err := s.Shutdown(context.Background()); err != nil {
 			t.Error(err)
