@@ -130,7 +130,8 @@ func TestReplaceKeepsReplies(t *testing.T) {
 // TestReplaceKeepsEndpoints: /health, /ready and /metrics answer every request while the Corefile changes, and /ready for
 // those directives that are in it by then.
 func TestReplaceKeepsEndpoints(t *testing.T) {
-	health, ready, metrics := freeAddress(t), freeAddress(t), freeAddress(t)
+	free := FreeAddresses(t, 3)
+	health, ready, metrics := free[0], free[1], free[2]
 	text := ".:0 {\nbind 127.0.0.1\nwhoami\nhealth " + health + "\nready " + ready + "\nprometheus " + metrics + "\n}\n"
 	waiting := strings.Replace(text, "whoami", "kubernetes cluster.local {\nendpoint http://127.0.0.1:1\nstartup_timeout 0s\n}", 1)
 	l := live(t, text)
@@ -181,7 +182,7 @@ func TestReplaceKeepsEndpoints(t *testing.T) {
 // TestReplaceWay: /metrics speaks TLS as soon as the Corefile says so, and nothing, rather than plain HTTP, while that names a file
 // that is none.
 func TestReplaceWay(t *testing.T) {
-	identity, metrics := upstreamtest.NewIdentity(t), freeAddress(t)
+	identity, metrics := upstreamtest.NewIdentity(t), FreeAddresses(t, 1)[0]
 	certificate, key, _ := identity.Files(t)
 	file := filepath.Join(t.TempDir(), "web.yml")
 	if err := os.WriteFile(file, []byte("tls_server_config: {cert_file: "+certificate+", key_file: "+key+"}\n"), 0o600); err != nil {
@@ -224,7 +225,7 @@ func TestReplaceWay(t *testing.T) {
 // TestReplaceProfiles: which waits of goroutines are recorded is what the Corefile says that is served, of several server
 // blocks the last one, and the profiles are there all the while.
 func TestReplaceProfiles(t *testing.T) {
-	at := freeAddress(t)
+	at := FreeAddresses(t, 1)[0]
 	block := func(name, lines string) string { return name + ".:0 {\nbind 127.0.0.1\nwhoami\n" + lines + "}\n" }
 	pprof := func(block string) string { return "pprof " + at + " {\n" + block + "}\n" }
 	l := live(t, block("a", pprof("block\n")))
@@ -296,15 +297,19 @@ func recorded(t *testing.T) bool {
 //go:noinline
 func meet(other func()) { other() }
 
-// freeAddress is one of the loopback interface that nothing listens on.
-func freeAddress(t testing.TB) string {
+// FreeAddresses are some of the loopback interface that nothing listens on, no two of them the same. Tests of plugin_test use it
+// too.
+func FreeAddresses(t testing.TB, n int) (addresses []string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // once all are chosen
+		addresses = append(addresses, l.Addr().String())
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addresses
 }
 
 // corefiles are some that differ in everything that can be different, over one cluster and one upstream. The first

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"regexp"
 	"strings"
@@ -67,12 +66,7 @@ func ask(t *testing.T, s *server.Server, network, name string, typ uint16) *dns.
 // free is an address of the loopback interface that nothing listens on.
 func free(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return plugin.FreeAddresses(t, 1)[0]
 }
 
 func fetch(t *testing.T, url string) string {
@@ -182,7 +176,8 @@ func TestIdleMetrics(t *testing.T) {
 
 // TestEnd: from the moment the process is told to end /ready says so, while /health and the names go on.
 func TestEnd(t *testing.T) {
-	health, ready := free(t), free(t)
+	free := plugin.FreeAddresses(t, 2)
+	health, ready := free[0], free[1]
 	setup, out, err := compile(t, ".:0 {\nbind 127.0.0.1\nwhoami\nready "+ready+"\nhealth "+health+" {\nlameduck 1h\n}\n}")
 	if err != nil {
 		t.Fatal(err)

@@ -17,7 +17,8 @@ import (
 // fallthrough does not hand it to a server that would say that it does not exist. Names outside are answered.
 func TestBeforeTheFirstSync(t *testing.T) {
 	origin := upstreamtest.Start(t, upstreamtest.Rcode(dns.RcodeNameError))
-	ready := free(t)
+	free := plugin.FreeAddresses(t, 2)
+	ready, nobody := free[0], free[1]
 	e, out := plugintest.Env(t, "", journal.Text)
 	c, err := plugin.NewCompiler(plugin.Options{Journal: e.Journal})
 	if err != nil {
@@ -28,7 +29,7 @@ func TestBeforeTheFirstSync(t *testing.T) {
     ready `+ready+`
     cache
     kubernetes cluster.local in-addr.arpa ip6.arpa {
-        endpoint http://`+free(t)+`
+        endpoint http://`+nobody+`
         startup_timeout 50ms
         pods insecure
         fallthrough
