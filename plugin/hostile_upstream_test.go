@@ -92,7 +92,7 @@ func TestPoison(t *testing.T) {
 		m.Extra = append(m.Extra, extra) // of no matter for what is kept under other names
 		l.Send(pack(t, m), from)
 	})
-	s := hosted(t, "cache\nforward . "+liar.Addr.String())
+	s := hosted(t, "cache\nforward . "+liar.Addr.String()+patient)
 	for _, name := range []string{"www.example.", "www.example.", "victim.example.", "victim.example."} {
 		if reply := ask(t, s, "udp", name, dns.TypeA); len(reply.Answer) != 1 || reply.Answer[0].(*dns.A).A.String() != right {
 			t.Errorf("%s: %v", name, reply)
@@ -117,7 +117,7 @@ func TestUnguessable(t *testing.T) {
 		mu.Unlock()
 		l.Send(pack(t, answerTo(t, packet, right)), from)
 	})
-	s := hosted(t, "forward . "+liar.Addr.String())
+	s := hosted(t, "forward . "+liar.Addr.String()+patient)
 	for i := range questions {
 		ask(t, s, "udp", fmt.Sprintf("n%d.example.", i), dns.TypeA)
 	}
@@ -141,7 +141,7 @@ func TestBirthday(t *testing.T) {
 		<-held
 		upstreamtest.Answer(t, q.Question[0].Name+" 300 IN A "+right)(w, q)
 	})
-	s := hosted(t, "forward . "+origin.Addr.String()+" {\nread_timeout 30s\n}")
+	s := hosted(t, "forward . "+origin.Addr.String()+patient)
 	const clients = 200
 	conns := make([]*dns.Conn, clients)
 	for i := range conns {
@@ -180,7 +180,8 @@ func TestCacheKey(t *testing.T) {
 		text := fmt.Sprintf("cd=%t do=%t%s", q.CheckingDisabled, do, subnetOf(q))
 		upstreamtest.Answer(t, q.Question[0].Name+` 300 IN TXT "`+text+`"`)(w, q)
 	})
-	s := hosted(t, "cache\nforward . "+origin.Addr.String())
+	s := hosted(t, "cache\nforward . "+origin.Addr.String()+patient)
+	client := &dns.Client{Timeout: 20 * time.Second}
 	subnets := []string{"", "192.0.2.0/24", "192.0.2.0/25", "198.51.100.0/24", "2001:db8::/48", "0.0.0.0/0"}
 	for range 2 {
 		for i := range 16 * len(subnets) {
@@ -195,12 +196,12 @@ func TestCacheKey(t *testing.T) {
 				want += " for=" + subnet
 				q.IsEdns0().Option = append(q.IsEdns0().Option, clientSubnet(subnet))
 			}
-			reply, _, err := new(dns.Client).Exchange(q, s.Addr().String())
+			reply, _, err := client.Exchange(q, s.Addr().String())
 			if err != nil || len(reply.Answer) != 1 || reply.Answer[0].(*dns.TXT).Txt[0] != want {
 				t.Errorf("asked with %s: %v, %v", want, reply, err)
 			}
 			q.Question[0].Qclass = dns.ClassCHAOS
-			if reply, _, err := new(dns.Client).Exchange(q, s.Addr().String()); err != nil || reply.Rcode != dns.RcodeRefused || len(reply.Answer) > 0 {
+			if reply, _, err := client.Exchange(q, s.Addr().String()); err != nil || reply.Rcode != dns.RcodeRefused || len(reply.Answer) > 0 {
 				t.Errorf("asked with %s in class CH: %v, %v", want, reply, err)
 			}
 		}
@@ -236,7 +237,7 @@ func TestTTL(t *testing.T) {
 	origin := upstreamtest.Start(t, func(w dns.ResponseWriter, q *dns.Msg) {
 		upstreamtest.Answer(t, fmt.Sprintf("%s %d IN A %s", q.Question[0].Name, ttl.Load(), right))(w, q)
 	})
-	s := hosted(t, "cache 60\nforward . "+origin.Addr.String())
+	s := hosted(t, "cache 60\nforward . "+origin.Addr.String()+patient)
 	for i, most := range map[uint32]uint32{0: 5, 1<<31 - 1: 60, 1 << 31: 60, 1<<32 - 1: 60} {
 		ttl.Store(i)
 		for range 2 {
@@ -335,7 +336,7 @@ func TestWrongCertificate(t *testing.T) {
 		origin := upstreamtest.StartTLS(t, tt.identity, func(w dns.ResponseWriter, q *dns.Msg) {
 			upstreamtest.Answer(t, q.Question[0].Name+" 300 IN A "+right)(w, q)
 		})
-		s := hosted(t, "forward . tls://"+origin.Addr.String()+" {\ntls "+authority+"\ntls_servername "+tt.server+"\nread_timeout 500ms\nmax_connect_attempts 1\n}")
+		s := hosted(t, "forward . tls://"+origin.Addr.String()+" {\ntls "+authority+"\ntls_servername "+tt.server+"\nread_timeout 30s\nmax_connect_attempts 1\n}")
 		if reply := ask(t, s, "udp", "www.example.", dns.TypeA); reply.Rcode != tt.rcode || tt.rcode != dns.RcodeSuccess && origin.Asked.Load() > 0 {
 			t.Errorf("%s: %v, asked %d times", tt.name, reply, origin.Asked.Load())
 		}
@@ -357,7 +358,7 @@ func TestFlood(t *testing.T) {
 		l.Send(pack(t, m), from)
 	})
 	metrics := free(t)
-	s := hosted(t, "prometheus "+metrics+"\ncache {\nsuccess 1024\ndenial 1024\n}\nforward . "+liar.Addr.String())
+	s := hosted(t, "prometheus "+metrics+"\ncache {\nsuccess 1024\ndenial 1024\n}\nforward . "+liar.Addr.String()+patient)
 	for i := range 3000 {
 		ask(t, s, "udp", fmt.Sprintf("%c%d.flood.example.", "ny"[i%2], i), dns.TypeA)
 	}
@@ -393,7 +394,7 @@ template IN ANY next.example {
     answer "{{ .Name }} 60 IN CNAME a{{ .Name }}"
 }
 rewrite cname suffix up.example. again.up.example.
-forward . `+origin.Addr.String())
+forward . `+origin.Addr.String()+patient)
 	before := origin.Asked.Load()
 	for _, name := range []string{"self.example.", "x.next.example.", "www.up.example.", "long.example."} {
 		if reply := ask(t, s, "tcp", name, dns.TypeA); reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeServerFailure {

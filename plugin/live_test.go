@@ -116,7 +116,7 @@ func TestReplaceKeepsReplies(t *testing.T) {
 		asked.Note(w, m)
 		upstreamtest.Answer(t, m.Question[0].Name+" 300 IN A 192.0.2.1")(w, m)
 	})
-	text := ".:0 {\nbind 127.0.0.1\ncache 30\nforward . " + origin.Addr.String() + " {\nmax_fails 0\n}\n}\n"
+	text := ".:0 {\nbind 127.0.0.1\ncache 30\nforward . " + origin.Addr.String() + " {\nmax_fails 0\nread_timeout 30s\n}\n}\n"
 	l := live(t, text)
 	for i, next := range []string{text, "a.:0 {\nbind 127.0.0.1\nwhoami\n}\n" + text, strings.Replace(text, "30", "31", 1)} {
 		if got, err := exchange("udp", l.at(here), "www.example."); got != "192.0.2.1" || err != nil {
@@ -346,7 +346,7 @@ func corefiles(t testing.TB) []string {
 		t.Fatal(err)
 	}
 	cluster := "kubernetes cluster.local {\nmanifests " + objects + "\n%s\n}\n"
-	forward := "forward . " + origin.Addr.String() + " {\nmax_fails 0\n%s\n}\n"
+	forward := "forward . " + origin.Addr.String() + " {\nmax_fails 0\nread_timeout 30s\n%s\n}\n"
 	return []string{
 		".:0 {\nbind 127.0.0.1\nerrors\nhealth 127.0.0.1:0\nready 127.0.0.1:0\nprometheus 127.0.0.1:0\ncache 30\nloop\n" +
 			fmt.Sprintf(cluster+forward, "pods verified", "") + "}\n",

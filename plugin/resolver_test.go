@@ -38,7 +38,7 @@ func TestResolver(t *testing.T) {
         fallthrough
     }
     cache 30
-    forward . `+origin.Addr.String()+`
+    forward . `+origin.Addr.String()+patient+`
 }`)
 	if err != nil {
 		t.Fatal(err)
@@ -136,7 +136,7 @@ func TestLoop(t *testing.T) {
 		t.Errorf("other names: %v", reply)
 	}
 	request := new(dns.Msg).SetQuestion("www.example.", dns.TypeA).SetEdns0(1232, false)
-	reply, _, err := new(dns.Client).Exchange(request, s.Addr().String())
+	reply, _, err := (&dns.Client{Timeout: 20 * time.Second}).Exchange(request, s.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -35,7 +36,7 @@ func TestScenarios(t *testing.T) {
 			}
 			server := served(t, setup)[0].Addr().String()
 			for _, q := range s.Questions {
-				client := &dns.Client{UDPSize: dns.MaxMsgSize}
+				client := &dns.Client{UDPSize: dns.MaxMsgSize, Timeout: 20 * time.Second}
 				if q.TCP {
 					client.Net = "tcp"
 				}

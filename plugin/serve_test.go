@@ -53,7 +53,7 @@ func served(t *testing.T, setup *plugin.Setup) []*server.Server {
 
 func ask(t *testing.T, s *server.Server, network, name string, typ uint16) *dns.Msg {
 	t.Helper()
-	client := &dns.Client{Net: network}
+	client := &dns.Client{Net: network, Timeout: 20 * time.Second}
 	request := new(dns.Msg).SetQuestion(name, typ)
 	request.Id = 4711
 	reply, _, err := client.Exchange(request, s.Addr().String())
@@ -68,6 +68,9 @@ func free(t *testing.T) string {
 	t.Helper()
 	return plugin.FreeAddresses(t, 1)[0]
 }
+
+// patient is the block of a forward that waits for replies for longer than a slow machine takes.
+const patient = " {\nread_timeout 30s\n}"
 
 func fetch(t *testing.T, url string) string {
 	t.Helper()

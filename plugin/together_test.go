@@ -111,7 +111,7 @@ func TestTogether(t *testing.T) {
     template ANY ANY refused.test {
         rcode REFUSED
     }
-    forward . `+addr+`
+    forward . `+addr+patient+`
 }`)
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +181,7 @@ func TestPreferredTogether(t *testing.T) {
         prefer 10.1.0.0/16
     }
     cache
-    forward . `+addr+`
+    forward . `+addr+patient+`
 }`)
 	for _, tt := range []struct {
 		network string
@@ -222,7 +222,7 @@ func TestNobodyWrote(t *testing.T) {
     template IN A six.test {
         answer "{{ .Name }} 60 IN A 192.0.2.1"
     }
-    forward . `+addr+`
+    forward . `+addr+patient+`
 }`)
 	for _, tt := range []struct {
 		name string

@@ -38,7 +38,7 @@ func TestBeforeTheFirstSync(t *testing.T) {
         pods insecure
         fallthrough
     }
-    forward . `+origin.Addr.String()+`
+    forward . `+origin.Addr.String()+patient+`
 }`), config.Options{})
 	if err != nil {
 		t.Fatal(err)
