@@ -27,7 +27,8 @@ type reloading struct {
 // startReloading starts waypost with a Corefile, and reads its banner up to the version.
 func startReloading(t *testing.T, text string, flags ...string) *reloading {
 	t.Helper()
-	r := &reloading{file: filepath.Join(t.TempDir(), "Corefile"), port: freePort(t), second: freePort(t)}
+	free := freePorts(t, 2)
+	r := &reloading{file: filepath.Join(t.TempDir(), "Corefile"), port: free[0], second: free[1]}
 	r.write(t, text)
 	r.running = start(t, program(t, append(flags, "-conf", r.file)...))
 	for r.line() != platformLine+"\n" {
