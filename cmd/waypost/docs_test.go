@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -45,7 +46,7 @@ func TestExamples(t *testing.T) {
 func dig(t *testing.T, port, args string) *dns.Msg {
 	t.Helper()
 	request := new(dns.Msg).SetQuestion(".", dns.TypeA)
-	client := &dns.Client{}
+	client := &dns.Client{Timeout: 20 * time.Second}
 	words := strings.Fields(args)
 	for i := 0; i < len(words); i++ {
 		switch word := words[i]; {

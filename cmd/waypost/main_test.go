@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -180,6 +181,13 @@ func freePorts(t *testing.T, n int) (ports []string) {
 	return ports
 }
 
+// exchange asks for the address of a name at a port, and waits for longer than a slow machine takes.
+func exchange(network, port, name string) (*dns.Msg, error) {
+	client := &dns.Client{Net: network, Timeout: 20 * time.Second}
+	reply, _, err := client.Exchange(new(dns.Msg).SetQuestion(name, dns.TypeA), "127.0.0.1:"+port)
+	return reply, err
+}
+
 // fromPipe starts waypost with a Corefile on its standard input and reads the banner of its one zone.
 func fromPipe(t *testing.T, text string, flags ...string) (r *running, port string) {
 	t.Helper()
@@ -200,7 +208,7 @@ func TestTerminate(t *testing.T) {
 	if text, err := os.ReadFile(pid); err != nil || string(text) != fmt.Sprintln(r.cmd.Process.Pid) {
 		t.Errorf("pid file %q, %v", text, err)
 	}
-	reply, err := dns.Exchange(new(dns.Msg).SetQuestion("example.org.", dns.TypeA), "127.0.0.1:"+port)
+	reply, err := exchange("udp", port, "example.org.")
 	if err != nil || len(reply.Extra) != 2 {
 		t.Errorf("got %v, %v", reply, err)
 	}
@@ -271,7 +279,7 @@ func TestBuiltIn(t *testing.T) {
 		}
 		r := start(t, c)
 		r.expect(".:"+port, "Waypost-"+version, platformLine)
-		reply, err := dns.Exchange(new(dns.Msg).SetQuestion("example.org.", dns.TypeA), "127.0.0.1:"+port)
+		reply, err := exchange("udp", port, "example.org.")
 		if err != nil || len(reply.Extra) != 2 {
 			t.Errorf("got %v, %v", reply, err)
 		}

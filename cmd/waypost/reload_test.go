@@ -69,8 +69,7 @@ func answers(t *testing.T, port string) string {
 	t.Helper()
 	var all []string
 	for _, network := range []string{"udp", "tcp"} {
-		request := new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA)
-		reply, _, err := (&dns.Client{Net: network}).Exchange(request, "127.0.0.1:"+port)
+		reply, err := exchange(network, port, "www.example.org.")
 		switch {
 		case err != nil:
 			all = append(all, "error")
