@@ -36,10 +36,15 @@ func startReloading(t *testing.T, text string, flags ...string) *reloading {
 	return r
 }
 
+// write puts another Corefile in the place of the one that is there: whoever looks at it meanwhile finds one of them, and never a
+// part of it.
 func (r *reloading) write(t *testing.T, text string) {
 	t.Helper()
 	text = strings.NewReplacer("PORT2", r.second, "PORT", r.port).Replace(text)
-	if err := os.WriteFile(r.file, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(r.file+".new", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(r.file+".new", r.file); err != nil {
 		t.Fatal(err)
 	}
 }
