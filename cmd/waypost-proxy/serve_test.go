@@ -115,16 +115,23 @@ func nodeWith(t *testing.T, k *memory) node {
 	}
 }
 
-// freePort returns an address of the loopback interface that nothing listens on.
-func freeAddress(t *testing.T) string {
+// freeAddresses returns two addresses of the loopback interface that nothing listens on. They are not the same.
+func freeAddresses(t *testing.T) (one, two string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var all [2]string
+	for i := range all {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // once both are chosen
+		all[i] = l.Addr().String()
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return all[0], all[1]
 }
+
+// away is for an API server that is not there. Nothing is given this port by chance.
+const away = "--master=http://127.0.0.1:1"
 
 // running is a proxy that serves.
 type running struct {
@@ -145,7 +152,8 @@ func start(t *testing.T, k *memory, args ...string) *running {
 func startOn(t *testing.T, n node, args ...string) *running {
 	t.Helper()
 	k := n.kernel.(*memory)
-	r := &running{t: t, kernel: k, healthz: freeAddress(t), metrics: freeAddress(t), log: &bytes.Buffer{}, done: make(chan error, 1)}
+	r := &running{t: t, kernel: k, log: &bytes.Buffer{}, done: make(chan error, 1)}
+	r.healthz, r.metrics = freeAddresses(t)
 	args = append([]string{"--node-name=n1", "--healthz-bind-address=" + r.healthz, "--metrics-bind-address=" + r.metrics}, args...)
 	c, err := config.ParseCommand(args, io.Discard)
 	if err != nil {
@@ -405,7 +413,7 @@ func TestKubeProxysLeftoversStay(t *testing.T) {
 		t.Error("leftovers go without routes in their place")
 		return nil, nil
 	}
-	r := startOn(t, n, "--master=http://"+freeAddress(t))
+	r := startOn(t, n, away)
 	for err := io.EOF; err != nil; { // it is about to listen
 		_, err = http.Get("http://" + r.healthz + "/livez")
 	}
@@ -433,7 +441,7 @@ func TestOldKernelsAreTold(t *testing.T) {
 
 // TestAPIAway: without the API server there is a state that waits and says so, and the kernel is left alone.
 func TestAPIAway(t *testing.T) {
-	r := start(t, newMemory(), "--master=http://"+freeAddress(t))
+	r := start(t, newMemory(), away)
 	for err := io.EOF; err != nil; { // it is about to listen
 		_, err = http.Get("http://" + r.healthz + "/livez")
 	}
