@@ -142,15 +142,19 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// freePort returns a port that nothing listens on.
-func freePort(t *testing.T) uint16 {
+// freePorts returns two ports that nothing listens on. They are not the same.
+func freePorts(t *testing.T) (one, two uint16) {
 	t.Helper()
-	l, err := net.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
+	var all [2]uint16
+	for i := range all {
+		l, err := net.Listen("tcp", ":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // once both are chosen
+		all[i] = uint16(l.Addr().(*net.TCPAddr).Port)
 	}
-	defer l.Close()
-	return uint16(l.Addr().(*net.TCPAddr).Port)
+	return all[0], all[1]
 }
 
 func newChecks(t *testing.T) (*Checks, *State) {
@@ -164,7 +168,7 @@ func newChecks(t *testing.T) (*Checks, *State) {
 func TestChecks(t *testing.T) {
 	c, _ := newChecks(t)
 	web := cluster.Key{Namespace: "prod", Name: "web"}
-	one, two := freePort(t), freePort(t)
+	one, two := freePorts(t)
 	url := func(port uint16) string { return fmt.Sprintf("http://127.0.0.1:%d/", port) }
 
 	c.Set([]proxy.HealthCheck{{Service: web, Port: one, Local: 2}})
@@ -212,7 +216,7 @@ func TestChecksOfAnUnhealthyProxy(t *testing.T) {
 	now.move(time.Hour)
 	state.Queued()
 	now.move(time.Hour)
-	port := freePort(t)
+	port, _ := freePorts(t)
 	c.Set([]proxy.HealthCheck{{Service: cluster.Key{Namespace: "prod", Name: "web"}, Port: port, Local: 1}})
 	code, _, body := get(t, fmt.Sprintf("http://127.0.0.1:%d/", port))
 	if code != 503 || !strings.Contains(body, `"localEndpoints": 1,`) || !strings.Contains(body, `"serviceProxyHealthy": false`) {
@@ -223,7 +227,7 @@ func TestChecksOfAnUnhealthyProxy(t *testing.T) {
 // TestChecksOnNodePortAddresses: an address that NodePorts are not open on gives no answer, and the ranges may change.
 func TestChecksOnNodePortAddresses(t *testing.T) {
 	c, _ := newChecks(t)
-	port := freePort(t)
+	port, _ := freePorts(t)
 	c.Limit([]netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")})
 	c.Set([]proxy.HealthCheck{{Service: cluster.Key{Namespace: "prod", Name: "web"}, Port: port, Local: 1}})
 	if code, _, _ := get(t, fmt.Sprintf("http://127.0.0.2:%d/", port)); code != 200 {
