@@ -119,12 +119,13 @@ func encoded(text string) string { return base64.StdEncoding.EncodeToString([]by
 // compareEtcd asks both servers and fails the test where an answer differs that no departure explains.
 func compareEtcd(t *testing.T, s servers, questions []question.Question) {
 	t.Helper()
-	ask := func(questions []question.Question) ([]reply, error) { return putEtcd(t, s, questions) }
-	replies, err := ask(questions)
+	replies, err := putEtcd(t, s, questions)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := new(corefile).settle(t.Context(), replies, nil, ask)
+	v, err := new(corefile).settle(t.Context(), replies, nil, func(questions []question.Question) ([]reply, error) {
+		return putEtcd(t, s, questions)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
