@@ -137,7 +137,7 @@ func TestManyStreams(t *testing.T) {
 			requests <- request
 		}
 	})
-	s := start(t, Config{Addr: addr, Expire: time.Minute})
+	s := start(t, Config{Addr: addr, Expire: time.Minute, Read: time.Hour, Dial: time.Hour}) // none is given up for another
 	a := make(asker, many)
 	q := NewQuestion(plugintest.Ask(t, "www.example.", dns.TypeA), false)
 	for range many {
@@ -146,7 +146,8 @@ func TestManyStreams(t *testing.T) {
 		}
 	}
 	for range many {
-		<-arrived
+		p := <-arrived
+		defer p.conn.Close()
 		<-requests
 	}
 	if n := conns.Load(); n != maxStreams {
