@@ -155,6 +155,7 @@ func TestTCPLongAnswers(t *testing.T) {
 	})
 	s := start(t, Config{Blocks: []*Block{block(t, ".", long)}, Limits: Limits{Write: time.Minute}}) // however busy the machine is
 	c := newClient(t, "tcp", s.Addr().String())
+	c.SetDeadline(time.Now().Add(time.Minute))
 	var all []byte
 	for id := range 100 {
 		all = append(all, framed(t, id, "x.")...)
