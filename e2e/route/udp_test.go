@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -190,20 +191,19 @@ func TestTCPAttemptsToWhoIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	to := netip.AddrPortFrom(address("web", 0), 80)
-	fd := l.attempt(t, to)
+	attempt := l.attempt(t, to)
 	l.eventually(t, Patience, "the attempt is on its way", func() bool { return l.flows(t, cluster.TCP, to)["10.244.2.99"] == 1 })
 	if err := r.Set(endpointsOf("web", "b")...); err != nil {
 		t.Fatal(err)
 	}
 	l.reconcile(t, r, 1)
-	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	if n, err := unix.Poll(poll, int(Patience.Milliseconds())); err != nil || n != 1 {
-		t.Fatalf("the attempt does not get anywhere: %d, %v", n, err)
+	if err := attempt.SetReadDeadline(time.Now().Add(Patience)); err != nil {
+		t.Fatal(err)
 	}
 	buffer := make([]byte, 100)
-	n, err := unix.Read(fd, buffer)
-	if got := strings.TrimSpace(string(buffer[:max(n, 0)])); err != nil || got != "b sees 10.244.1.10" {
-		t.Errorf("got %q, %v", got, err)
+	n, err := attempt.Read(buffer)
+	if got := strings.TrimSpace(string(buffer[:n])); err != nil || got != "b sees 10.244.1.10" {
+		t.Fatalf("the attempt gets to %q, %v", got, err)
 	}
 	// Now that it is answered, it is none of our business.
 	if err := r.Set(endpointsOf("web", "c")...); err != nil {
@@ -212,9 +212,11 @@ func TestTCPAttemptsToWhoIsGone(t *testing.T) {
 	l.reconcile(t, r, 0)
 }
 
-// attempt begins to connect over TCP and does not wait.
-func (l *Lab) attempt(t *testing.T, to netip.AddrPort) (fd int) {
+// attempt begins to connect over TCP and does not wait. Whoever reads from it does: a signal, as of a program that ends, does not
+// interrupt that, as it does poll.
+func (l *Lab) attempt(t *testing.T, to netip.AddrPort) *os.File {
 	t.Helper()
+	fd := -1
 	err := l.A.Do(func() (err error) {
 		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
@@ -229,8 +231,9 @@ func (l *Lab) attempt(t *testing.T, to netip.AddrPort) (fd int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { unix.Close(fd) })
-	return fd
+	conn := os.NewFile(uintptr(fd), "an attempt to connect")
+	t.Cleanup(func() { conn.Close() })
+	return conn
 }
 
 // Run looks by itself, after changes that may matter, and only then.
