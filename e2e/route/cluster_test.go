@@ -149,7 +149,8 @@ func (c *realCluster) tell(t *testing.T, stories []story) {
 	}
 }
 
-// set makes the cluster have objects and no others, and waits until the proxy on node-1 has them.
+// set makes the cluster have objects and no others, and waits until the proxy on node-1 has them. There are no flows of before
+// then.
 func (c *realCluster) set(t *testing.T, objects ...cluster.Object) {
 	t.Helper()
 	for _, o := range c.written {
@@ -163,6 +164,7 @@ func (c *realCluster) set(t *testing.T, objects ...cluster.Object) {
 	}
 	c.written = nil
 	c.add(t, objects...)
+	c.forgetFlows(t) // a client may come by the port of one before it
 }
 
 func same(a, b cluster.Object) bool { return a.Kind() == b.Kind() && a.Key() == b.Key() }

@@ -111,6 +111,7 @@ func TestPodsOfTheNode(t *testing.T) {
 	if err := r.Set(&moved); err != nil {
 		t.Fatal(err)
 	}
+	l.forgetFlows(t) // a new client may come by the port of an old one
 	l.check(t, `
 		a * web:80 -> b sees gateway
 		outside * web:80 -> b sees outside
