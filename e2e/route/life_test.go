@@ -76,14 +76,14 @@ func (l *Lab) ruleset(t *testing.T) string {
 	t.Helper()
 	list := func() string { return l.Node1.nft(t, "-s", "list", "ruleset") }
 	last := list()
-	for range 20 {
+	for end := time.Now().Add(Patience); time.Now().Before(end); {
 		now := list()
 		if difference(last, now) == "" {
 			return now
 		}
 		last = now
 	}
-	t.Fatal("of 20 lists of the ruleset, no two in a row are alike")
+	t.Fatalf("in %s, no two lists of the ruleset in a row are alike", Patience)
 	return ""
 }
 
