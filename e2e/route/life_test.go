@@ -1,12 +1,12 @@
 package route
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"os/exec"
 	"reflect"
 	"slices"
@@ -259,23 +259,39 @@ func TestRestartChangesNothing(t *testing.T) {
 // monitor is what nft tells of changes from now on, until it is asked.
 func (l *Lab) monitor(t *testing.T) (told func() []string) {
 	t.Helper()
-	var out strings.Builder
-	var cmd *exec.Cmd
-	err := l.Node1.Do(func() error {
-		cmd = exec.Command("nft", "monitor")
-		cmd.Stdout = &out
-		return cmd.Start()
-	})
+	cmd := exec.Command("nft", "monitor")
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = l.Node1.Do(cmd.Start)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	// It listens once it tells of something.
-	l.Node1.nft(t, "add", "table", "ip", "marker")
-	return func() []string {
-		l.Node1.nft(t, "delete", "table", "ip", "marker")
-		cmd.Process.Signal(os.Interrupt)
-		cmd.Wait()
-		return slices.Collect(strings.SplitSeq(out.String(), "\n"))
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for scanner := bufio.NewScanner(out); scanner.Scan(); {
+			lines <- scanner.Text()
+		}
+	}()
+	l.eventually(t, Patience, "nft monitor tells of something", func() bool {
+		l.Node1.nft(t, "add table ip begin; delete table ip begin")
+		select {
+		case <-lines:
+			return true
+		default:
+			return false
+		}
+	})
+	return func() (all []string) {
+		l.Node1.nft(t, "add table ip end; delete table ip end")
+		for line := range lines {
+			if all = append(all, line); strings.Contains(line, "table ip end") {
+				_ = cmd.Process.Kill()
+			}
+		}
+		_ = cmd.Wait() // it was killed
+		return all
 	}
 }
 
