@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -78,7 +79,7 @@ func echo(conn net.Conn, reader *bufio.Reader, i int) error {
 	return err
 }
 
-// While the cluster changes a thousand times, connections to endpoints that stay are not lost, and every new connection
+// While the cluster changes a thousand times or more, connections to endpoints that stay are not lost, and every new connection
 // finds an endpoint that is there.
 func TestTrafficSurvivesChanges(t *testing.T) {
 	l := theLab(t)
@@ -97,10 +98,10 @@ func TestTrafficSurvivesChanges(t *testing.T) {
 		}
 	}
 	var askers sync.WaitGroup
-	asked := 0
+	var asked atomic.Int32
 	askers.Go(func() {
 		to := netip.AddrPortFrom(address("web", 0), 80)
-		for ; ; asked++ {
+		for ; ; asked.Add(1) {
 			select {
 			case <-stop:
 				return
@@ -112,14 +113,15 @@ func TestTrafficSurvivesChanges(t *testing.T) {
 		}
 	})
 	random := rand.New(rand.NewPCG(3, 5))
-	for i := range 1000 {
+	changes := 0
+	for ; changes < 1000 || asked.Load() < 50 && !t.Failed(); changes++ { // who asks may get little of a busy machine
 		now := slices.Clone(stays)
 		if random.IntN(2) == 0 {
 			now = append(now, "c")
 		}
 		random.Shuffle(len(now), func(i, j int) { now[i], now[j] = now[j], now[i] })
 		objects := endpointsOf("web", now...)
-		if i%10 == 0 {
+		if changes%10 == 0 {
 			objects = append(objects, randomService(random, fmt.Sprintf("svc-%d", random.IntN(12)))...)
 		}
 		if err := r.Set(objects...); err != nil {
@@ -133,10 +135,7 @@ func TestTrafficSurvivesChanges(t *testing.T) {
 			t.Errorf("connection %d was lost: %v", i, err)
 		}
 	}
-	t.Logf("%d connections held, %d new ones, during 1,000 changes", len(held), asked)
-	if asked < 10 {
-		t.Errorf("only %d new connections", asked)
-	}
+	t.Logf("%d connections held, %d new ones, during %d changes", len(held), asked.Load(), changes)
 }
 
 // visit is Ask over TCP that leaves no port in use for a minute: there are fewer than a fast machine asks from meanwhile.
