@@ -32,8 +32,9 @@ const corefile = `.:53 {
 }
 `
 
-// serveDNS has Waypost run in Pods, behind the Service kube-system/kube-dns.
-func (c *realCluster) serveDNS(t *testing.T, pods ...string) {
+// serveDNS has Waypost run in Pods, behind the Service kube-system/kube-dns, in a cluster that has others' objects besides. From
+// one test to the next, the Service is changed and never made anew.
+func (c *realCluster) serveDNS(t *testing.T, others []cluster.Object, pods ...string) {
 	t.Helper()
 	file := filepath.Join(lab.Folder(), "Corefile")
 	if err := os.WriteFile(file, fmt.Appendf(nil, corefile, c.access), 0o644); err != nil {
@@ -43,8 +44,26 @@ func (c *realCluster) serveDNS(t *testing.T, pods ...string) {
 	for _, pod := range pods {
 		c.start(t, spaces[pod], "waypost", "-conf", file)
 	}
-	c.add(t, dnsService(pods...)...)
+	for _, pod := range pods {
+		for _, address := range addresses[pod] {
+			at := netip.AddrPortFrom(netip.MustParseAddr(address), 53)
+			c.eventually(t, Patience, pod+" serves DNS", func() bool { return c.A.isAnswered(at) })
+		}
+	}
+	c.set(t, append(dnsService(pods...), others...)...)
 }
+
+// isAnswered reports whether somebody answers a question that the namespace asks at an address, whatever the answer.
+func (s *Space) isAnswered(at netip.AddrPort) bool {
+	err := s.Do(func() error {
+		_, err := dns.Exchange(new(dns.Msg).SetQuestion(dnsName, dns.TypeA), at.String())
+		return err
+	})
+	return err == nil
+}
+
+// dnsName is what clients ask for that care for no answer in particular.
+const dnsName = "kube-dns.kube-system.svc.cluster.local."
 
 // dnsService is the Service kube-system/kube-dns, with Pods that serve it.
 func dnsService(pods ...string) []cluster.Object {
@@ -79,8 +98,7 @@ func (s *Space) dig(t *testing.T, arguments ...string) []string {
 
 // nameToAnswer is the whole path: a Pod asks for a name through the DNS Service's ClusterIP, and then for what the answer leads to.
 func (c *realCluster) nameToAnswer(t *testing.T) {
-	c.set(t, with(service("web", nil), "b", "c")...)
-	c.serveDNS(t, "b", "c")
+	c.serveDNS(t, with(service("web", nil), "b", "c"), "b", "c")
 	for family, kind := range [2]string{"A", "AAAA"} {
 		for _, over := range []string{"+notcp", "+tcp"} {
 			var got []string
@@ -99,9 +117,8 @@ func (c *realCluster) nameToAnswer(t *testing.T) {
 // nodeDies has the node of one of two DNS servers lose its network, of which the API server knows nothing: within three
 // seconds, unless the machine has much else to do, all questions are answered again, from whatever port they come.
 func (c *realCluster) nodeDies(t *testing.T) {
-	c.set(t)
-	c.serveDNS(t, "b", "c")
-	c.dnsBackends(t, "answered", 4)
+	c.serveDNS(t, nil, "b", "c")
+	c.dnsBackends(t, 4, 0)
 	server := netip.AddrPortFrom(netip.MustParseAddr(dnsAddress[0]), 53)
 	var asking sync.WaitGroup
 	defer asking.Wait()
@@ -117,7 +134,7 @@ func (c *realCluster) nodeDies(t *testing.T) {
 	}
 	died := time.Now()
 	c.lan(t, "to-node-2", netlink.LinkSetDown)
-	c.dnsBackends(t, "unanswered", 2)
+	c.dnsBackends(t, 2, 2)
 	limit := 3 * time.Second
 	if busyMachine(t) {
 		limit = 10 * time.Second
@@ -135,22 +152,24 @@ func (c *realCluster) nodeDies(t *testing.T) {
 		t.Logf("%s: %d of %d questions lost, the last one %s after the node died", name, one.failed, one.asked, one.last.Sub(died))
 	}
 	c.lan(t, "to-node-2", netlink.LinkSetUp)
-	c.dnsBackends(t, "answered", 4)
+	c.dnsBackends(t, 4, 0)
 }
 
-// dnsBackends waits until so many of the endpoints that were asked last have answered, or have not.
-func (c *realCluster) dnsBackends(t *testing.T, outcome string, n int) {
+// dnsBackends waits until so many endpoints have answered when they were asked last, and so many have not. Both are told, as what
+// stands there may be of endpoints that were there before.
+func (c *realCluster) dnsBackends(t *testing.T, answered, unanswered int) {
 	t.Helper()
-	metrics := netip.MustParseAddrPort("127.0.0.1:10249")
-	c.becomes(t, c.Node1, metrics, "/metrics", 200, fmt.Sprintf("waypost_proxy_dns_backends{outcome=%q} %d", outcome, n))
+	const says = `waypost_proxy_dns_backends{outcome="answered"} %d
+waypost_proxy_dns_backends{outcome="unanswered"} %d
+`
+	c.becomes(t, c.Node1, netip.MustParseAddrPort("127.0.0.1:10249"), "/metrics", 200, fmt.Sprintf(says, answered, unanswered))
 }
 
 // newServer has a DNS server come that is said to be ready and does not answer yet: no Pod's question is lost by that. One
 // that answers no node is used all the same, after a while.
 func (c *realCluster) newServer(t *testing.T) {
-	c.set(t)
-	c.serveDNS(t, "b")
-	c.dnsBackends(t, "answered", 2)
+	c.serveDNS(t, nil, "b")
+	c.dnsBackends(t, 2, 0)
 	for _, one := range []struct {
 		name    string
 		answers bool
@@ -307,7 +326,7 @@ func (c *client) one() error {
 	if err := conn.SetDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
 		return err
 	}
-	question := new(dns.Msg).SetQuestion("kube-dns.kube-system.svc.cluster.local.", dns.TypeA)
+	question := new(dns.Msg).SetQuestion(dnsName, dns.TypeA)
 	over := &dns.Conn{Conn: conn}
 	if err := over.WriteMsg(question); err != nil {
 		return err
