@@ -121,18 +121,15 @@ func (c *realCluster) nameToAnswer(t *testing.T) {
 func (c *realCluster) nodeDies(t *testing.T) {
 	c.serveDNS(t, nil, "b", "c")
 	c.dnsBackends(t, 4, 0)
-	server := netip.AddrPortFrom(netip.MustParseAddr(dnsAddress[0]), 53)
-	var asking sync.WaitGroup
-	defer asking.Wait()
-	stop := make(chan struct{})
 	clients := map[string]*client{}
-	for name, conns := range map[string]int{"a new port each time": 0, "the same ports": 8} {
-		one := &client{space: c.A, server: server, t: t}
-		for range conns {
+	var ends []func()
+	for name, ports := range map[string]int{"a new port each time": 0, "the same ports": enough} {
+		one := &client{space: c.A, server: dnsServer(), patience: soon}
+		for range ports {
 			one.keep(t)
 		}
 		clients[name] = one
-		asking.Go(func() { one.ask(stop) })
+		ends = append(ends, one.begin(t))
 	}
 	died := time.Now()
 	c.lan(t, "to-node-2", netlink.LinkSetDown)
@@ -142,20 +139,25 @@ func (c *realCluster) nodeDies(t *testing.T) {
 		limit = 10 * time.Second
 	}
 	<-time.After(time.Until(died.Add(limit + 2*time.Second)))
-	close(stop)
-	asking.Wait()
+	for _, end := range ends {
+		end()
+	}
 	for name, one := range clients {
-		if one.failed == 0 {
+		one.settle(died.Add(limit))
+		if one.lost == 0 {
 			t.Errorf("%s: no question was lost, so nobody was gone", name)
 		}
 		if last := one.last.Sub(died); last > limit {
 			t.Errorf("%s: questions are lost until %s after the node died", name, last)
 		}
-		t.Logf("%s: %d of %d questions lost, the last one %s after the node died", name, one.failed, one.asked, one.last.Sub(died))
+		t.Logf("%s: %d of %d questions lost, the last one %s after the node died", name, one.lost, one.asked, one.last.Sub(died))
 	}
 	c.lan(t, "to-node-2", netlink.LinkSetUp)
 	c.dnsBackends(t, 4, 0)
 }
+
+// dnsServer is where Pods ask, over IPv4.
+func dnsServer() netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr(dnsAddress[0]), 53) }
 
 // dnsBackends waits until so many endpoints have answered when they were asked last, and so many have not. Both are told, as what
 // stands there may be of endpoints that were there before.
@@ -173,12 +175,12 @@ func (c *realCluster) newServer(t *testing.T) {
 	c.serveDNS(t, nil, "b")
 	c.dnsBackends(t, 2, 0)
 	t.Run("that answers soon", func(t *testing.T) {
-		if _, pod := c.meet(t, 3); pod.failed > 0 {
-			t.Errorf("%d of %d questions are lost, the last one at %s", pod.failed, pod.asked, pod.last)
+		if _, pod := c.meet(t, 3, Patience); pod.lost > 0 {
+			t.Errorf("%d of %d questions are lost, the last one at %s", pod.lost, pod.asked, pod.last)
 		}
 	})
 	t.Run("that answers no node", func(t *testing.T) {
-		if late, _ := c.meet(t, math.MaxInt); late.early.Load() < 20 {
+		if late, _ := c.meet(t, math.MaxInt, soon); late.early.Load() < 20 {
 			t.Errorf("a new server is used after it has left %d questions unanswered", late.early.Load())
 		}
 	})
@@ -186,17 +188,15 @@ func (c *realCluster) newServer(t *testing.T) {
 
 // meet has a new DNS server come that leaves so many questions of nodes unanswered before it answers anybody, and a Pod ask until
 // it is used.
-func (c *realCluster) meet(t *testing.T, deaf int) (*lateServer, *client) {
+func (c *realCluster) meet(t *testing.T, deaf int, patience time.Duration) (*lateServer, *client) {
 	t.Helper()
 	late := c.lateServer(t, deaf)
-	pod := &client{space: c.A, server: netip.AddrPortFrom(netip.MustParseAddr(dnsAddress[0]), 53), t: t}
-	var asking sync.WaitGroup
-	stop := make(chan struct{})
-	asking.Go(func() { pod.ask(stop) })
+	pod := &client{space: c.A, server: dnsServer(), patience: patience}
+	end := pod.begin(t)
 	c.write(t, dnsService("b", "c")...)
 	c.eventually(t, Patience, "the new server is used", func() bool { return late.questions.Load() >= 3 })
-	close(stop)
-	asking.Wait()
+	end()
+	pod.settle(time.Now())
 	c.add(t, dnsService("b")...)
 	c.forgetFlows(t) // the next client may come by a port of this one
 	return late, pod
@@ -285,77 +285,5 @@ func (c *realCluster) lan(t *testing.T, name string, how func(netlink.Link) erro
 	})
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-// client asks a DNS server one question after the other.
-type client struct {
-	t      *testing.T
-	space  *Space
-	server netip.AddrPort
-	conns  []net.Conn // that it asks over in turn; none has it ask over a new one each time
-
-	asked, failed int
-	last          time.Time // when the last question was asked that was lost
-}
-
-func (c *client) dial() (conn net.Conn, err error) {
-	err = c.space.Do(func() (err error) {
-		conn, err = net.Dial("udp", c.server.String())
-		return err
-	})
-	return conn, err
-}
-
-func (c *client) keep(t *testing.T) {
-	t.Helper()
-	conn, err := c.dial()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	c.conns = append(c.conns, conn)
-}
-
-// ask asks until it is to stop. A question is lost that is not answered in a fifth of a second.
-func (c *client) ask(stop <-chan struct{}) {
-	for ; ; c.asked++ {
-		select {
-		case <-stop:
-			return
-		default:
-		}
-		begun := time.Now()
-		if err := c.one(); err != nil {
-			c.failed++
-			c.last = begun
-		}
-	}
-}
-
-func (c *client) one() error {
-	var conn net.Conn
-	if len(c.conns) > 0 {
-		conn = c.conns[c.asked%len(c.conns)]
-	} else {
-		var err error
-		if conn, err = c.dial(); err != nil {
-			return err
-		}
-		defer conn.Close()
-	}
-	if err := conn.SetDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
-		return err
-	}
-	question := new(dns.Msg).SetQuestion(dnsName, dns.TypeA)
-	over := &dns.Conn{Conn: conn}
-	if err := over.WriteMsg(question); err != nil {
-		return err
-	}
-	for {
-		answer, err := over.ReadMsg()
-		if err != nil || answer.Id == question.Id {
-			return err
-		}
 	}
 }
