@@ -111,9 +111,7 @@ func TestReplaceWaits(t *testing.T) {
 
 // TestReplaceKeepsReplies: what is in the cache of a block that stays is answered from there.
 func TestReplaceKeepsReplies(t *testing.T) {
-	var asked Questions
 	origin := upstreamtest.Start(t, func(w dns.ResponseWriter, m *dns.Msg) {
-		asked.Note(w, m)
 		upstreamtest.Answer(t, m.Question[0].Name+" 300 IN A 192.0.2.1")(w, m)
 	})
 	text := ".:0 {\nbind 127.0.0.1\ncache 30\nforward . " + origin.Addr.String() + " {\nmax_fails 0\nread_timeout 30s\n}\n}\n"
@@ -122,13 +120,13 @@ func TestReplaceKeepsReplies(t *testing.T) {
 		if got, err := exchange("udp", l.at(here), "www.example."); got != "192.0.2.1" || err != nil {
 			t.Errorf("%s, %v", got, err)
 		}
-		if n := asked.Count(); n != 1 {
+		if n := origin.Requests.Count(); n != 1 {
 			t.Errorf("after %d reloads the origin was asked %d times", i, n)
 		}
 		l.change(t, next)
 	}
-	if _, err := exchange("udp", l.at(here), "www.example."); asked.Count() != 2 || err != nil {
-		t.Errorf("with another cache the origin was asked %d times in all, %v", asked.Count(), err)
+	if _, err := exchange("udp", l.at(here), "www.example."); origin.Requests.Count() != 2 || err != nil {
+		t.Errorf("with another cache the origin was asked %d times in all, %v", origin.Requests.Count(), err)
 	}
 }
 
@@ -315,23 +313,6 @@ func FreeAddresses(t testing.TB, n int) (addresses []string) {
 		addresses = append(addresses, l.Addr().String())
 	}
 	return addresses
-}
-
-// Questions are those that an upstream has heard, by what was sent and from where. One that has had no reply for a while is sent
-// again as it was, which a slow machine may cause, and still is one. Tests of plugin_test use it too.
-type Questions struct{ heard sync.Map }
-
-// Note takes account of a question.
-func (q *Questions) Note(w dns.ResponseWriter, m *dns.Msg) {
-	q.heard.Store(w.RemoteAddr().String()+m.String(), true)
-}
-
-// Count is how many there have been.
-func (q *Questions) Count() (n int) {
-	for range q.heard.Range {
-		n++
-	}
-	return n
 }
 
 // corefiles are some that differ in everything that can be different, over one cluster and one upstream. The first

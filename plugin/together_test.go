@@ -12,12 +12,14 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/waypost/waypost/upstream/upstreamtest"
 )
 
 // elsewhere is a server that other names are forwarded to. It writes down what it is asked.
 type elsewhere struct {
 	mu    sync.Mutex
-	heard map[string]bool // requests, by what was sent and from where
+	heard upstreamtest.Requests
 	asked []string
 }
 
@@ -28,7 +30,7 @@ func startElsewhere(t *testing.T, records ...string) (addr string, e *elsewhere)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e = &elsewhere{heard: map[string]bool{}}
+	e = new(elsewhere)
 	answers := map[string][]dns.RR{}
 	for _, line := range records {
 		rr, err := dns.NewRR(line)
@@ -69,8 +71,7 @@ func (e *elsewhere) note(w dns.ResponseWriter, request *dns.Msg) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if sent := w.RemoteAddr().String() + request.String(); !e.heard[sent] {
-		e.heard[sent] = true
+	if e.heard.First(w, request) {
 		e.asked = append(e.asked, line)
 	}
 }

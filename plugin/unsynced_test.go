@@ -16,11 +16,7 @@ import (
 // TestBeforeTheFirstSync: while nothing is known of the cluster, a name in its zones is SERVFAIL, as nobody's word, and
 // fallthrough does not hand it to a server that would say that it does not exist. Names outside are answered.
 func TestBeforeTheFirstSync(t *testing.T) {
-	var asked plugin.Questions
-	origin := upstreamtest.Start(t, func(w dns.ResponseWriter, m *dns.Msg) {
-		asked.Note(w, m)
-		upstreamtest.Rcode(dns.RcodeNameError)(w, m)
-	})
+	origin := upstreamtest.Start(t, upstreamtest.Rcode(dns.RcodeNameError))
 	free := plugin.FreeAddresses(t, 2)
 	ready, nobody := free[0], free[1]
 	e, out := plugintest.Env(t, "", journal.Text)
@@ -78,10 +74,10 @@ func TestBeforeTheFirstSync(t *testing.T) {
 			}
 		}
 	}
-	if n := asked.Count(); n != 0 {
+	if n := origin.Requests.Count(); n != 0 {
 		t.Errorf("%d questions came to the upstream", n)
 	}
-	if m := ask(t, s, "udp", "www.example.org.", dns.TypeA); m.Rcode != dns.RcodeNameError || asked.Count() != 1 {
-		t.Errorf("the upstream was asked %d times: %v", asked.Count(), m)
+	if m := ask(t, s, "udp", "www.example.org.", dns.TypeA); m.Rcode != dns.RcodeNameError || origin.Requests.Count() != 1 {
+		t.Errorf("the upstream was asked %d times: %v", origin.Requests.Count(), m)
 	}
 }

@@ -2,7 +2,6 @@ package forward
 
 import (
 	"net/netip"
-	"sync"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -13,27 +12,10 @@ import (
 	"github.com/waypost/waypost/upstream/upstreamtest"
 )
 
-// questions are those that a server has heard, by what was sent and from where. One whose reply takes long is sent again as it was,
-// and still is one.
-type questions struct{ heard sync.Map }
-
-func (q *questions) note(w dns.ResponseWriter, m *dns.Msg) {
-	q.heard.Store(w.RemoteAddr().String()+m.String(), true)
-}
-
-func (q *questions) count() (n int) {
-	for range q.heard.Range {
-		n++
-	}
-	return n
-}
-
 // TestMerge: a thousand clients that ask one slow name at once make one question, and each has its answer.
 func TestMerge(t *testing.T) {
 	release := make(chan struct{})
-	var asked questions
 	slow := upstreamtest.Start(t, func(w dns.ResponseWriter, m *dns.Msg) {
-		asked.note(w, m)
 		<-release
 		upstreamtest.Answer(t, "slow.example. 30 IN A 192.0.2.1")(w, m)
 	})
@@ -49,7 +31,7 @@ func TestMerge(t *testing.T) {
 			t.Fatalf("got %s", got)
 		}
 	}
-	if n := asked.count(); n != 1 {
+	if n := slow.Requests.Count(); n != 1 {
 		t.Errorf("%d questions", n)
 	}
 	if n := b.steps[0].flights.Len(); n != 0 {
@@ -60,9 +42,7 @@ func TestMerge(t *testing.T) {
 // TestNotMerged: questions that differ in what changes an answer are asked one by one.
 func TestNotMerged(t *testing.T) {
 	release := make(chan struct{})
-	var asked questions
 	slow := upstreamtest.Start(t, func(w dns.ResponseWriter, m *dns.Msg) {
-		asked.note(w, m)
 		<-release
 		upstreamtest.Rcode(dns.RcodeSuccess)(w, m)
 	})
@@ -104,7 +84,7 @@ func TestNotMerged(t *testing.T) {
 	for _, p := range waiting {
 		p.wait()
 	}
-	if n := asked.count(); n != len(different) {
+	if n := slow.Requests.Count(); n != len(different) {
 		t.Errorf("%d questions, want %d", n, len(different))
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -62,9 +61,9 @@ func start(t *testing.T, header, lines string, route message.Name) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{asked: make(chan string, 1000)}
-	var heard heard
+	var probes upstreamtest.Requests
 	back := upstreamtest.Start(t, func(w dns.ResponseWriter, m *dns.Msg) {
-		if !heard.first(w, m) {
+		if !probes.First(w, m) { // which says nothing of the rhythm, and may come when the reply has been taken
 			return
 		}
 		b.asked <- dns.TypeToString[m.Question[0].Qtype] + " " + strings.ToLower(m.Question[0].Name)
@@ -87,16 +86,6 @@ func start(t *testing.T, header, lines string, route message.Name) *bench {
 	b.loop.rhythm = rhythm{tick: time.Millisecond, first: []time.Duration{5 * time.Millisecond, 10 * time.Millisecond}, again: 2 * time.Millisecond, most: 8 * time.Millisecond}
 	b.loop.Watch(Route{Zone: route, Servers: func() []*upstream.Server { return []*upstream.Server{b.server} }})
 	return b
-}
-
-// heard are the probes that have come, by what was sent and from where. One that has had no reply for a while is sent again as it
-// was; where the machine is slow that says nothing of the rhythm, and it may come when its reply has been taken.
-type heard struct{ requests sync.Map }
-
-// first reports whether a probe comes for the first time.
-func (h *heard) first(w dns.ResponseWriter, m *dns.Msg) bool {
-	_, again := h.requests.LoadOrStore(w.RemoteAddr().String()+m.String(), true)
-	return !again
 }
 
 func (b *bench) run(t *testing.T) {

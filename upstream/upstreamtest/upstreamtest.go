@@ -5,6 +5,7 @@ package upstreamtest
 import (
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -13,9 +14,28 @@ import (
 
 // Server is a server of miekg/dns on 127.0.0.1, over UDP and TCP at the same port.
 type Server struct {
-	Addr    netip.AddrPort
-	Asked   atomic.Int64 // questions so far
-	handler dns.HandlerFunc
+	Addr     netip.AddrPort
+	Asked    atomic.Int64 // how often, so far
+	Requests Requests
+	handler  dns.HandlerFunc
+}
+
+// Requests are those that a server has read, by what was sent and from where. One that has had no reply for a while is sent again
+// as it was, which a slow machine may cause, and still is one.
+type Requests struct{ read sync.Map }
+
+// First takes account of a request, and reports whether it is read for the first time.
+func (r *Requests) First(w dns.ResponseWriter, m *dns.Msg) bool {
+	_, again := r.read.LoadOrStore(w.RemoteAddr().String()+m.String(), true)
+	return !again
+}
+
+// Count is how many there have been.
+func (r *Requests) Count() (n int) {
+	for range r.read.Range {
+		n++
+	}
+	return n
 }
 
 // Start runs a server until the test ends.
@@ -41,6 +61,7 @@ func (s *Server) run(t testing.TB, server *dns.Server) {
 	t.Helper()
 	server.Handler = dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
 		s.Asked.Add(1)
+		s.Requests.First(w, r)
 		s.handler(w, r)
 	})
 	started := make(chan struct{})
