@@ -46,18 +46,6 @@ func (a asker) wait(t testing.TB) outcome {
 	}
 }
 
-// eventually waits until a condition holds.
-func eventually(t testing.TB, holds func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatal("it does not come to that")
-		}
-	}
-}
-
 // one sends a question for name and waits for its end.
 func one(t testing.TB, s *Server, name string, over message.Transport) outcome {
 	t.Helper()
@@ -431,7 +419,7 @@ func TestLetters(t *testing.T) {
 	if err := s.Ask(NewQuestion(plugintest.Ask(t, name, dns.TypeA), false), message.UDP, a); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return testutil.ToFloat64(s.metrics.wrong) > wrong })
+	upstreamtest.Eventually(t, func() bool { return testutil.ToFloat64(s.metrics.wrong) > wrong })
 	s.udp.mu.Lock()
 	s.udp.waiting.first.deadline = time.Now()
 	s.udp.mu.Unlock()

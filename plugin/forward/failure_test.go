@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -191,7 +190,7 @@ func TestOutOfUse(t *testing.T) {
 			b := start(t, tt.lines)
 			f := b.steps[0]
 			f.servers.all()[0].Check()
-			eventually(t, func() bool { return f.servers.all()[0].Down(2) })
+			upstreamtest.Eventually(t, func() bool { return f.servers.all()[0].Down(2) })
 			if got := b.ask(t, "www.example."); !strings.HasPrefix(got, tt.want) {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
@@ -206,18 +205,6 @@ func TestOutOfUse(t *testing.T) {
 				t.Errorf("coredns_proxy_healthcheck_failures_total is %v", n)
 			}
 		})
-	}
-}
-
-// eventually waits until a condition holds.
-func eventually(t testing.TB, holds func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatal("it does not come to that")
-		}
 	}
 }
 
@@ -242,7 +229,7 @@ func TestProbes(t *testing.T) {
 		if got := <-probed; got != tt.want {
 			t.Errorf("%q: probed by %s, want %s", tt.options, got, tt.want)
 		}
-		eventually(t, func() bool { return !b.steps[0].servers.all()[0].Suspect() })
+		upstreamtest.Eventually(t, func() bool { return !b.steps[0].servers.all()[0].Suspect() })
 	}
 	b := start(t, "forward . "+s.Addr.String()+" {\nread_timeout 10ms\nmax_connect_attempts 1\nmax_fails 0\n}")
 	b.ask(t, "www.example.")

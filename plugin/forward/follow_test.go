@@ -65,7 +65,7 @@ func TestFollowsFiles(t *testing.T) {
 	expect := func(servers, line string) {
 		t.Helper()
 		said := ""
-		eventually(t, func() bool {
+		upstreamtest.Eventually(t, func() bool {
 			said += b.out.Take()
 			return s.String() == servers && strings.Contains(said, line)
 		})

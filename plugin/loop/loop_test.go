@@ -95,25 +95,13 @@ func (b *bench) run(t *testing.T) {
 	t.Cleanup(b.loop.Stop)
 }
 
-// eventually waits until a condition holds.
-func eventually(t testing.TB, holds func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatal("it does not come to that")
-		}
-	}
-}
-
 // once is a rhythm of one probe for each server that leads back: none is on its way when the loop ends or forgets the server.
 var once = rhythm{tick: time.Millisecond, again: time.Hour, most: time.Hour}
 
 // said waits until something is said, which may be a moment after it is so, and returns that.
 func (b *bench) said(t testing.TB) (text string) {
 	t.Helper()
-	eventually(t, func() bool {
+	upstreamtest.Eventually(t, func() bool {
 		text += b.out.Take()
 		return strings.HasSuffix(text, "\n")
 	})
@@ -127,9 +115,9 @@ func TestLoop(t *testing.T) {
 	b := start(t, ".:53", "loop", root)
 	b.leads.Store(true)
 	b.run(t)
-	eventually(t, func() bool { return b.server.Down(0) })
+	upstreamtest.Eventually(t, func() bool { return b.server.Down(0) })
 	gauge := b.loop.disabled.WithLabelValues(b.server.String())
-	eventually(t, func() bool { return testutil.ToFloat64(gauge) == 1 })
+	upstreamtest.Eventually(t, func() bool { return testutil.ToFloat64(gauge) == 1 })
 	if got, want := b.server.Disabled(), "upstream "+b.server.String()+" is out of use: it sends questions back here"; got != want {
 		t.Errorf("disabled because %q, want %q", got, want)
 	}
@@ -142,8 +130,8 @@ func TestLoop(t *testing.T) {
 		t.Errorf("said %q", said)
 	}
 	b.leads.Store(false)
-	eventually(t, func() bool { return !b.server.Down(0) })
-	eventually(t, func() bool { return testutil.ToFloat64(gauge) == 0 })
+	upstreamtest.Eventually(t, func() bool { return !b.server.Down(0) })
+	upstreamtest.Eventually(t, func() bool { return testutil.ToFloat64(gauge) == 0 })
 	if said, want := b.said(t), "[INFO] plugin/loop: "+b.server.String()+" no longer sends questions back here and is forwarded to again\n"; said != want {
 		t.Errorf("said %q, want %q", said, want)
 	}
@@ -156,7 +144,7 @@ func TestLoop(t *testing.T) {
 func TestNoLoop(t *testing.T) {
 	b := start(t, ".:53", "loop", root)
 	b.run(t)
-	eventually(t, func() bool {
+	upstreamtest.Eventually(t, func() bool {
 		b.loop.mu.Lock()
 		defer b.loop.mu.Unlock()
 		w := b.loop.states[b.server]
@@ -184,7 +172,7 @@ func TestExit(t *testing.T) {
 	b.loop.rhythm = once
 	b.leads.Store(true)
 	b.run(t)
-	eventually(t, func() bool { return b.exits.Load() > 0 })
+	upstreamtest.Eventually(t, func() bool { return b.exits.Load() > 0 })
 	want := regexp.MustCompile(`^\[FATAL\] plugin/loop: Loop \(192\.0\.2\.9:5353 -> :53\) detected for zone "example\.org\.", ` +
 		`see https://coredns\.io/plugins/loop#troubleshooting\. Query: "HINFO \d+\.\d+\.example\.org\."\n`)
 	if said := b.out.Take(); !want.MatchString(said) {
@@ -241,7 +229,7 @@ func TestTakesItsTime(t *testing.T) {
 	b.loop.rhythm.again = time.Hour
 	b.run(t)
 	name := strings.TrimPrefix(<-b.asked, "HINFO ")
-	eventually(t, func() bool {
+	upstreamtest.Eventually(t, func() bool {
 		b.loop.mu.Lock()
 		defer b.loop.mu.Unlock()
 		return !b.loop.states[b.server].asking
@@ -270,9 +258,9 @@ func TestGone(t *testing.T) {
 		return []*upstream.Server{b.server}
 	}
 	b.run(t)
-	eventually(t, func() bool { return b.server.Down(0) })
+	upstreamtest.Eventually(t, func() bool { return b.server.Down(0) })
 	gone.Store(true)
-	eventually(t, func() bool {
+	upstreamtest.Eventually(t, func() bool {
 		b.loop.mu.Lock()
 		defer b.loop.mu.Unlock()
 		return len(b.loop.states) == 0

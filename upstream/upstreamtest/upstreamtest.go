@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -169,3 +170,15 @@ func (l *Liar) Send(packet []byte, to netip.AddrPort) {
 
 // Close closes the socket before the test ends.
 func (l *Liar) Close() { l.conn.Close() }
+
+// Eventually waits until a condition holds.
+func Eventually(t testing.TB, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); !holds(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not come to that")
+		}
+	}
+}
