@@ -194,7 +194,8 @@ func (c *realCluster) meet(t *testing.T, deaf int, patience time.Duration) (*lat
 	pod := &client{space: c.A, server: dnsServer(), patience: patience}
 	end := pod.begin(t)
 	c.write(t, dnsService("b", "c")...)
-	c.eventually(t, Patience, "the new server is used", func() bool { return late.questions.Load() >= 3 })
+	// Three times, the Pod may wait for an answer that does not come.
+	c.eventually(t, 4*Patience, "the new server is used", func() bool { return late.questions.Load() >= 3 })
 	end()
 	pod.settle(time.Now())
 	c.add(t, dnsService("b")...)
